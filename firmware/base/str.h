@@ -35,4 +35,7 @@ int str_to_u64(struct str s, uint64_t max, uint64_t *out);
 /* True when s is well-formed UTF-8 (RFC 3629: no surrogates, no overlong forms, at most U+10FFFF). */
 bool str_is_utf8(struct str s);
 
+/* Bytes (1 to 4) of the well-formed UTF-8 character that s begins with; 0 when it begins with none. */
+size_t str_utf8_len(struct str s);
+
 #endif
