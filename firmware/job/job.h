@@ -1,11 +1,13 @@
 /* job: the nouns of postern, and the two JSON formats in which applications hand jobs in.
  *
- * Pure: bytes in, struct out; no clock, no storage, no threads; nothing is allocated but from the arena given.
- * Called by the intakes (api, cli's drop files, later AMQP) to judge a job, and by the workers, which decode the stored original
- * again when they send it: the original text is the only copy of a job on flash.
+ * Pure: bytes in, struct out; no clock, no storage, no threads; nothing is allocated but from the arena
+ * given. Called by the intakes (api, cli's drop files, later AMQP) to judge a job, and by the workers,
+ * which decode the stored original again when they send it: the original text is the only copy of a job on
+ * flash.
  *
- * Source of the formats: the integration guide (format 1) and the setup guide (format 0), see CONTRACT in README.
- * Never: strips or repairs anything. What is not exactly right is refused with a JSON pointer and a reason.
+ * Source of the formats: the integration guide (format 1) and the setup guide (format 0), see CONTRACT in
+ * README. Never: strips or repairs anything. What is not exactly right is refused with a JSON pointer and a
+ * reason.
  */
 #ifndef POSTERN_JOB_JOB_H
 #define POSTERN_JOB_JOB_H
@@ -13,6 +15,19 @@
 #include "base/arena.h"
 #include "base/digest.h"
 #include "base/str.h"
+
+/* Sizes in bytes and numbers that a job may not exceed, beyond the limits that are configured. */
+#define JOB_MESSAGE_ID_MAX 255
+#define JOB_LABEL_MAX 127    /* tenant_id, user_id, template_id … */
+#define JOB_PROVIDER_MAX 63
+#define JOB_SUBJECT_MAX 2000
+#define JOB_NAME_MAX 256     /* a display name */
+#define JOB_ADDRESS_MAX 254  /* RFC 5321 erratum 1690 */
+#define JOB_LOCAL_MAX 64     /* RFC 5321 section 4.5.3.1.1 */
+#define JOB_HEADERS_MAX 100
+#define JOB_HEADER_NAME_MAX 76
+#define JOB_HEADER_VALUE_MAX 16000
+#define JOB_ATTACHMENTS_MAX 100
 
 enum job_format { JOB_FORMAT_0, JOB_FORMAT_1 };
 
@@ -37,12 +52,12 @@ enum job_priority { JOB_PRIORITY_HIGH, JOB_PRIORITY_NORMAL, JOB_PRIORITY_LOW };
 
 enum job_rcpt_kind { JOB_RCPT_TO, JOB_RCPT_CC, JOB_RCPT_BCC };
 
-/* An address as it was given: "a@b", "Name <a@b>". Bare local names ("root") are left to the alias table: domain
- * is absent then. All parts are free of CR, LF, NUL and control bytes. */
+/* An address as it was given: "a@b", "Name <a@b>". Bare local names ("root") are left to the alias table:
+ * domain is absent then. All parts are free of CR, LF, NUL and control bytes. */
 struct job_address {
 	struct str text;   /* the whole as given */
 	struct str name;   /* display name, unquoted, UTF-8; may be empty */
-	struct str addr;   /* addr-spec as it goes into RCPT TO: local@domain */
+	struct str addr;   /* addr-spec for RCPT TO: local@domain, the domain in A-labels (RFC 5890) */
 	struct str domain; /* points into addr; absent for a bare local name */
 };
 
@@ -51,8 +66,8 @@ struct job_rcpt {
 	struct job_address address;
 };
 
-/* A text that may be long: decoded, and where its JSON string begins in the original (offset of the byte behind the
- * opening quote), so that a sender can stream it from there with job_text_reader. */
+/* A text that may be long: decoded, and where its JSON string begins in the original (offset of the byte
+ * behind the opening quote), so that a sender can stream it from there with job_text_reader. */
 struct job_text {
 	struct str utf8; /* .ptr NULL: absent. After job_copy_envelope: .ptr NULL but len kept */
 	size_t src_at;
@@ -79,7 +94,7 @@ struct job {
 	struct str tenant_id;
 	struct str provider_id;
 	struct str user_id;
-	struct str message_id; /* as given; empty when absent */
+	struct str message_id; /* as given; absent also when given as "" */
 	struct str template_id;
 	struct str template_path;
 	struct str campaign_id;
@@ -89,8 +104,8 @@ struct job {
 	/* envelope and header */
 	struct job_address from; /* .addr absent: the provider's */
 	struct job_address reply_to;
-	struct str envelope_from;
-	struct job_rcpt *rcpts; /* to, then cc, then bcc, in the order given; duplicates by address are kept once */
+	struct str envelope_from; /* absent: From's; there but empty: the null sender ("<>") */
+	struct job_rcpt *rcpts; /* to, then cc, then bcc, as given; the same address is kept once */
 	size_t rcpt_count;
 	struct str subject;
 	struct job_header *headers;
@@ -106,8 +121,9 @@ struct job {
 	enum job_priority priority;
 	int64_t send_at_ms;    /* unix; 0: at once */
 	int64_t expires_at_ms; /* unix; 0: by [retry] expire */
-	/* SHA-256 over all of the above but nothing else: not over the timestamp, unknown members, white space, the
-	 * order of members. Two submissions with the same identity and the same digest are the same job. */
+	/* SHA-256 over all of the above but nothing else: not over the timestamp, unknown members, white
+	 * space, the order of members. Two submissions with the same identity and the same digest are the
+	 * same job. */
 	unsigned char digest[DIGEST_SHA256_BYTES];
 };
 
@@ -126,32 +142,37 @@ struct job_problem {
 	char reason[256];  /* one sentence without a full stop */
 };
 
-/* Decodes one job. text needs JSON_PADDING writable bytes behind len and is changed in place; the job's strings point
- * into it and into the arena. A copy of the original must be taken before, if it is to be stored.
- * Errors: ERR_SYNTAX (not JSON), ERR_INVALID (JSON, but not a job), ERR_TOO_LARGE (a limit), ERR_UNSUPPORTED (a
- * member that this version cannot honour). *problem is filled in for each. */
+/* Decodes one job. text needs JSON_PADDING writable bytes behind len and is changed in place; the job's
+ * strings point into it and into the arena. A copy of the original must be taken before, if it is to be
+ * stored.
+ * Errors: ERR_SYNTAX (not JSON), ERR_INVALID (JSON, but not a job), ERR_TOO_LARGE (a limit),
+ * ERR_UNSUPPORTED (a member that this version cannot honour). *problem is filled in for each. */
 int job_decode(struct arena *a, char *text, size_t len, const struct job_limits *limits, struct job *out,
 	       struct job_problem *problem);
 
-/* Arena bytes that job_decode needs at most for a text of len bytes (worst case: an array of one-byte numbers). */
+/* Arena bytes that job_decode needs at most for a text of len bytes (worst case: an array of one-byte
+ * numbers). */
 size_t job_decode_arena_bytes(size_t len);
 
 /* Copies everything but the long texts (text, html, raw, attachments' content keep len and src_at only).
  * Errors: ERR_TOO_LARGE. */
 int job_copy_envelope(struct arena *a, const struct job *from, struct job *to);
 
-/* "SUBJECT to ADDRESS[, n more]" and so on is for the rooms that show; names of enums for JSON and screens: */
+/* Names of the enums, for JSON and screens. */
 const char *job_state_name(enum job_state s);   /* "pending" … */
 int job_state_parse(struct str s, enum job_state *out); /* Errors: ERR_INVALID */
 const char *job_reason_name(enum job_reason r); /* "held" …, "" for none */
 const char *job_priority_name(enum job_priority p);
 
-/* One address by itself (CLI flags, provider's from). why (may be NULL) gets a static sentence.
- * Errors: ERR_INVALID. */
+/* One address by itself (CLI flags, provider's from). A bare local name passes: callers that need a domain
+ * look at .domain. Domains beyond ASCII become A-labels; small letters are made of capital ones for Latin,
+ * Greek and Cyrillic, any other form that would have to be normalised first is refused. why (may be NULL)
+ * gets a static sentence. Errors: ERR_INVALID, ERR_TOO_LARGE (the arena). */
 int job_address_parse(struct arena *a, struct str text, struct job_address *out, const char **why);
 
-/* The stored message's Message-ID without brackets, made from tenant, job id and From domain only (never from the
- * gateway), so that a job sent twice carries the same: "<hash>.<id part>@domain". Needs LIMIT of 256 bytes. */
+/* The stored message's Message-ID without brackets, made from tenant, job id and From domain only (never
+ * from the gateway), so that a job sent twice carries the same: "<hash>.<id part>@domain". Needs LIMIT of
+ * 256 bytes. */
 void job_message_id(struct buf *b, struct str tenant_id, struct str message_id, struct str from_domain);
 
 /* Reads a long text out of the stored original, chunk by chunk, undoing the JSON escapes; fixed memory.
@@ -164,12 +185,51 @@ struct job_text_reader {
 	char chunk[512];
 	size_t chunk_len, chunk_at;
 	unsigned high_surrogate;
+	unsigned escape;        /* 0 none, 1 after the backslash, 2 to 5 the digits of \u */
+	unsigned unit;          /* the UTF-16 unit those digits make */
+	char ready[4];          /* UTF-8 of an escape that did not fit into the caller's bytes */
+	unsigned ready_len, ready_at;
 	bool end;
 };
 void job_text_reader_init(struct job_text_reader *r, int (*fetch)(void *, size_t, char *, size_t), void *arg,
 			  size_t src_at);
 void job_text_reader_rewind(struct job_text_reader *r);
-/* > 0 bytes of UTF-8, 0 at the end of the string. Errors: of fetch; ERR_CORRUPT when the text is no JSON string. */
+/* > 0 bytes of UTF-8, 0 at the end of the string. Errors: of fetch; ERR_CORRUPT when the text is no JSON
+ * string. */
 int job_text_reader_read(struct job_text_reader *r, char *bytes, size_t cap);
+
+/* How an attempt ended, for everybody who asked to know (queue, API, CLI). */
+enum job_result_kind {
+	JOB_RESULT_SENT,   /* "status":"sent" */
+	JOB_RESULT_FAILED, /* one try failed; next_retry_at_ms 0: it was the last */
+	JOB_RESULT_HELD    /* "status":"held": waits, no try was spent */
+};
+
+struct job_result_rcpt {
+	enum job_result_kind kind; /* HELD: still waits */
+	struct str address;
+	struct str text; /* reply or reason; may be empty */
+};
+
+struct job_result {
+	enum job_result_kind kind;
+	struct str message_id;
+	/* sent */
+	struct str provider_name;
+	struct str provider_message_id;
+	int64_t sent_at_ms;
+	/* failed, held */
+	struct str error;
+	unsigned retry_count, max_retries;
+	int64_t next_retry_at_ms;
+	/* written when there are at least two */
+	const struct job_result_rcpt *rcpts;
+	size_t rcpt_count;
+};
+
+/* The result event of CONTRACT section 5, one JSON object. With more recipients than b has room for, those
+ * that were not sent to come first, texts are left out, and "recipients_left_out" says how many are
+ * missing: b is cut only when it has not even room for the rest. */
+void job_result_json(struct buf *b, const struct job_result *r);
 
 #endif
