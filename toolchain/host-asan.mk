@@ -1,0 +1,4 @@
+# host under AddressSanitizer and UndefinedBehaviorSanitizer.
+TC_CC := gcc
+TC_CFLAGS := -O1 -g -fno-omit-frame-pointer -fsanitize=address,undefined -fno-sanitize-recover=all
+TC_LDFLAGS := -fsanitize=address,undefined
