@@ -1,0 +1,2 @@
+ROOM := net
+SRCS := ca.c dial.c line.c tls.c

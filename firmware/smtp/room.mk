@@ -1,0 +1,2 @@
+ROOM := smtp
+SRCS := auth.c body.c client.c reply.c
