@@ -1,0 +1,215 @@
+"""The command line beside a real gateway: exit codes, the drop directory, sockets, reload, requeue, cancel."""
+import json
+import os
+import signal
+import socket
+import stat
+import time
+import unittest
+
+from gateway import Gateway
+from sink import Sink
+
+JOB = {"to": ["user@example.com"], "subject": "s", "body_format": "TEXT", "body_content": "x"}
+
+
+def smtp(sink, **keys):
+    return {"type": "smtp", "host": "127.0.0.1", "port": sink.port, "tls": "none", "from": "gw@example.com", **keys}
+
+
+class CliTest(unittest.TestCase):
+    def gateway(self, ini, start=True, **words):
+        g = Gateway(ini, **words)
+        self.addCleanup(g.close)
+        return g.start() if start else g
+
+    def sink(self, **words):
+        s = Sink(**words)
+        self.addCleanup(s.close)
+        return s
+
+    def test_send_by_flags_and_status(self):
+        sink = self.sink()
+        g = self.gateway({"provider.default": smtp(sink)})
+        done = g.cli("send", "--to", "user@example.com", "--subject", "Grüße", "--text", "hallo", "--wait")
+        self.assertEqual(done.returncode, 0, done.stderr)
+        id_ = done.stdout.split()[0]
+        mail = sink.mails[0].parsed()
+        self.assertEqual((mail["Subject"], mail.get_content()), ("Grüße", "hallo\n"))
+        self.assertEqual(sink.mails[0].sender, b"gw@example.com")
+        for words in (("status",), ("list",), ("show", id_), ("version", "--deps"), ("selftest",), ("check",)):
+            done = g.cli(*words)
+            self.assertEqual(done.returncode, 0, f"{words}: {done.stdout}{done.stderr}")
+            self.assertTrue(done.stdout.strip() or words == ("check",))
+        for words in (("status", "--json"), ("list", "--json"), ("show", id_, "--json"),
+                      ("list", "--state", "completed", "--limit", "5", "--json")):
+            json.loads(g.cli(*words).stdout)
+        self.assertEqual(json.loads(g.cli("list", "--json").stdout)["items"][0]["state"], "completed")
+        self.assertIn("250", g.cli("show", id_).stdout)
+
+    def test_exit_codes(self):
+        sink = self.sink()
+        g = self.gateway({"provider.default": smtp(sink)})
+        for code, words, stdin in ((2, ("nonsense",), None), (2, ("send", "--nonsense"), None), (2, (), None),
+                                   (1, ("show", "424242"), None), (1, ("cancel", "424242"), None),
+                                   (1, ("send", "-"), "{}"), (1, ("send", "-"), "not json"),
+                                   (1, ("send", "-"), json.dumps({**JOB, "to": ["a\r\nRCPT TO:<b@c.d>"]})),
+                                   (2, ("list", "--state", "lost"), None)):
+            done = g.cli(*words, stdin=stdin)
+            self.assertEqual(done.returncode, code, f"{words} {stdin}: {done.stdout}{done.stderr}")
+            self.assertTrue(done.stderr.startswith("postern: ") or code == 2, done.stderr)
+        self.assertIn("/to/0", g.cli("send", "-", stdin=json.dumps({**JOB, "to": ["no address"]})).stderr)
+        self.assertEqual(json.loads(g.cli("list", "--json").stdout)["items"], [], "nothing refused is stored")
+        g.stop()
+        self.assertEqual(g.cli("status").returncode, 3)
+        self.assertEqual(g.cli("list").returncode, 3)
+
+    def test_drop_directory(self):
+        sink = self.sink()
+        g = self.gateway({"provider.default": smtp(sink)}, start=False)
+        for n in range(3):
+            done = g.cli("send", "-", stdin=json.dumps({**JOB, "subject": f"dropped {n}"}))
+            self.assertEqual(done.returncode, 0, done.stderr)
+        self.assertEqual(g.cli("send", "-", stdin="{}").returncode, 1, "judged before it is dropped")
+        drop = os.path.join(g.data, "drop")
+        with open(os.path.join(drop, "zz-by-hand.json"), "w") as f:
+            f.write('{"to": []}')
+        with open(os.path.join(drop, "zz-good.json"), "w") as f:
+            f.write(json.dumps({**JOB, "subject": "by hand"}))
+        g.start()
+        g.wait_drained()
+        self.assertEqual(sorted(m.parsed()["Subject"] for m in sink.mails),
+                         ["by hand", "dropped 0", "dropped 1", "dropped 2"])
+        refused = os.listdir(os.path.join(drop, "refused"))
+        self.assertEqual(sorted(refused), ["zz-by-hand.json", "zz-by-hand.json.reason"])
+        with open(os.path.join(drop, "refused", "zz-by-hand.json.reason")) as f:
+            self.assertIn("/to", f.read())
+        self.assertEqual([n for n in os.listdir(drop) if n != "refused"], [])
+
+    def test_sockets(self):
+        g = self.gateway({"provider.default": {"type": "maildir", "path": "/nonexistent"}}, start=False)
+        os.makedirs(g.data, mode=0o700)
+        stale = socket.socket(socket.AF_UNIX)
+        stale.bind(g.socket_path())
+        stale.close()
+        g.start()
+        self.assertEqual(stat.S_IMODE(os.stat(g.socket_path()).st_mode), 0o600)
+        second = Gateway(g.ini)
+        self.addCleanup(second.close)
+        second.start(wait=False)
+        self.assertNotEqual(second.process.wait(10), 0, "a live socket and a data_dir in use are refused")
+        second.process = None
+        self.assertRegex(second.log_text(), "in use|already")
+        self.assertEqual(g.api("GET", "/healthz")[0], 200)
+
+    def test_cancel_and_requeue(self):
+        sink = self.sink(replies={b"RCPT": [b"550 5.1.1 no such user"]})
+        g = self.gateway({"provider.default": smtp(sink), "provider.dead": {
+            "type": "smtp", "host": "127.0.0.1", "port": 1, "tls": "none", "from": "gw@example.com"}})
+        id_ = g.api("POST", "/api/emails", {**JOB, "provider_id": "default", "message_id": "m1"})[1]["id"]
+        job = g.wait_state(id_)
+        self.assertEqual((job["state"], job["message_id"]), ("failed", "m1"))
+        self.assertIn("550", job["error"])
+        self.assertEqual(g.cli("requeue", str(id_)).returncode, 0)
+        self.assertEqual(g.wait_state(id_, ("completed",))["state"], "completed")
+        self.assertEqual(g.cli("requeue", str(id_)).returncode, 1, "only failed ones")
+        held = g.api("POST", "/api/emails", {**JOB, "provider_id": "dead"})[1]["id"]
+        for _ in range(100):
+            if g.api("GET", f"/api/emails/{held}")[1]["error"]:
+                break
+            time.sleep(0.05)
+        self.assertEqual(g.api("GET", f"/api/emails/{held}")[1]["state"], "pending")
+        done = g.cli("cancel", str(held))
+        self.assertEqual(done.returncode, 0, done.stderr)
+        job = g.api("GET", f"/api/emails/{held}")[1]
+        self.assertEqual(job["state"], "failed")
+        self.assertIn("cancel", job["error"])
+        self.assertEqual(g.cli("cancel", str(held)).returncode, 1)
+        results = [i["message"] for i in g.api("GET", "/api/results?after=0")[1]["items"]]
+        self.assertTrue(any(r.get("status") == "held" for r in results))
+        self.assertFalse(results[-1]["success"])
+
+    def test_retries_and_results(self):
+        sink = self.sink(replies={b"RCPT": [b"451 4.7.1 later"] * 4})
+        g = self.gateway({"provider.default": smtp(sink), "retry": {"delays": "100ms,200ms,300ms", "jitter": "0"}})
+        id_ = g.api("POST", "/api/emails", {**JOB, "message_id": "r1"})[1]["id"]
+        job = g.wait_state(id_)
+        self.assertEqual(job["state"], "failed")
+        self.assertEqual([a["code"] for a in job["attempts"]], [451] * 4)
+        results = [i["message"] for i in g.api("GET", "/api/results?after=0")[1]["items"]]
+        self.assertEqual([r["retry_count"] for r in results], [0, 1, 2, 3])
+        self.assertEqual([r["next_retry_at"] is None for r in results], [False, False, False, True])
+        for r in results:
+            self.assertEqual((r["success"], r["max_retries"], r["message_id"]), (False, 3, "r1"))
+            self.assertIn("451", r["error"])
+
+    def test_reload(self):
+        sink, other = self.sink(), self.sink()
+        g = self.gateway({"provider.default": smtp(sink)})
+        g.api("POST", "/api/emails", JOB)
+        g.wait_drained()
+        g.write({**g.ini, "provider.default": {**smtp(other), "nonsense": "1"}})
+        g.process.send_signal(signal.SIGHUP)
+        for _ in range(100):
+            if "nonsense" in g.log_text():
+                break
+            time.sleep(0.05)
+        self.assertIn("nonsense", g.log_text())
+        g.api("POST", "/api/emails", JOB)
+        g.wait_drained()
+        self.assertEqual((len(sink.mails), len(other.mails)), (2, 0), "a bad file changes nothing")
+        g.write({k: v for k, v in g.ini.items() if k != "provider.default"} | {"provider.default": smtp(other)})
+        g.process.send_signal(signal.SIGHUP)
+        for _ in range(100):
+            g.api("POST", "/api/emails", JOB)
+            g.wait_drained()
+            if other.mails:
+                break
+            time.sleep(0.05)
+        self.assertGreater(len(other.mails), 0)
+
+    def test_secrets_stay_secret(self):
+        sink = self.sink(replies={b"EHLO": [b"250-sink.test\r\n250 AUTH PLAIN LOGIN"] * 9})
+        secret = "Sw0rdf1sh-secret"
+        g = self.gateway({"gateway": {"log_level": "debug"},
+                          "provider.default": smtp(sink, username="u", password=secret)})
+        g.api("POST", "/api/emails", JOB)
+        time.sleep(1)
+        import base64
+        for form in (secret, base64.b64encode(secret.encode()).decode(),
+                     base64.b64encode(b"\0u\0" + secret.encode()).decode()):
+            self.assertNotIn(form, g.log_text(1 << 20))
+            for words in (("status", "--json"), ("list", "--json"), ("show", "1", "--json"), ("check",)):
+                done = g.cli(*words)
+                self.assertNotIn(form, done.stdout + done.stderr)
+        os.chmod(g.file, 0o644)
+        done = g.cli("check")
+        self.assertEqual(done.returncode, 2, "a secret that others can read")
+        self.assertNotIn(secret, done.stdout + done.stderr)
+
+    def test_check_names_every_problem(self):
+        g = self.gateway({"gateway": {"log_level": "loud", "colour": "red"}, "broker": {"port": "70000"},
+                          "store": {"max_bytes": "12X"}}, start=False)
+        done = g.cli("check")
+        self.assertEqual(done.returncode, 2)
+        text = done.stdout + done.stderr
+        for line, key in ((3, "colour"), (2, "log_level"), (6, "port"), (8, "max_bytes")):
+            self.assertIn(key, text)
+        for line in text.strip().splitlines():
+            self.assertRegex(line, r":\d+: |note|error")
+        self.assertEqual(g.cli("run").returncode, 2)
+
+    def test_stop_within_ten_seconds_while_sending(self):
+        sink = self.sink(delay=30)
+        g = self.gateway({"provider.default": smtp(sink)})
+        id_ = g.api("POST", "/api/emails", JOB)[1]["id"]
+        time.sleep(0.5)
+        began = time.monotonic()
+        self.assertEqual(g.stop(15), 0)
+        self.assertLess(time.monotonic() - began, 11)
+        g.start()
+        self.assertEqual(g.api("GET", f"/api/emails/{id_}")[1]["retry_count"], 0)
+
+
+if __name__ == "__main__":
+    unittest.main()

@@ -1,0 +1,216 @@
+"""Bad input over HTTP, byte by byte where it matters. Whatever comes: a clear answer, nothing stored, still alive."""
+import json
+import socket
+import threading
+import unittest
+
+from gateway import Gateway
+
+JOB = {"to": ["user@example.com"], "subject": "s", "body_format": "TEXT", "body_content": "x"}
+
+
+def job(**members):
+    return {**JOB, **members}
+
+
+# (what is sent, status, pointer, a word of the reason)
+REFUSED = [
+    ("", 400, None, ""),
+    ("not json", 400, "", ""),
+    ("{}", 400, None, ""),
+    ("[" * 100000, 400, "", ""),
+    ("[]", 400, None, ""),
+    ("5", 400, "", ""),
+    ('{"to":["a@b.c"],"subject":"\\ud800","body_content":"x"}', 400, None, ""),
+    (b'{"to":["a@b.c"],"subject":"\xff","body_content":"x"}', 400, None, ""),
+    (job(to="user@example.com"), 400, "/to", "array"),
+    (job(to=[]), 400, "/to", ""),
+    (job(to=["user@example.com", 5]), 400, "/to/1", ""),
+    (job(to=["not an address"]), 400, "/to/0", "address"),
+    (job(to=["a@b.c\r\nRCPT TO:<x@y.z>"]), 400, "/to/0", ""),
+    (job(to=["a@b.c\x00"]), 400, "/to/0", ""),
+    (job(cc=["x" * 65 + "@example.com"]), 400, "/cc/0", ""),
+    (job(to=["a@" + "b" * 64 + ".com"]), 400, "/to/0", ""),
+    (job(to=[f"u{n}@example.com" for n in range(101)]), 400, "/to", "100"),
+    (job(recipients=["a@b.c"]), 400, None, ""),
+    (job(**{"from": "evil\r\nBcc: x@y.z <a@b.c>"}), 400, "/from", ""),
+    (job(subject="a\r\nBcc: x@y.z"), 400, "/subject", ""),
+    (job(subject=5), 400, "/subject", ""),
+    (job(body_format="PDF"), 400, "/body_format", ""),
+    (job(body_content=None), 400, None, ""),
+    (job(headers={"Bcc": "x@y.z"}), 400, "/headers/Bcc", ""),
+    (job(headers={"X-A": "a\r\nX-B: b"}), 400, "/headers/X-A", ""),
+    (job(headers={"X A": "b"}), 400, "/headers/X A", ""),
+    (job(headers={"X-A:": "b"}), 400, "/headers/X-A:", ""),
+    (job(headers=["x"]), 400, "/headers", ""),
+    (job(headers={"Content-Type": "text/evil"}), 400, "/headers/Content-Type", ""),
+    (job(priority="urgent"), 400, "/priority", ""),
+    (job(send_at="tomorrow"), 400, "/send_at", ""),
+    (job(provider_id="nobody"), 400, "/provider_id", "nobody"),
+    (job(reply_to="x"), 400, "/reply_to", ""),
+    (job(envelope_from="a@b.c>\r\nDATA"), 400, "/envelope_from", ""),
+    ({"recipients": ["a@b.c"]}, 400, None, ""),
+    ({"recipients": ["a@b.c"], "plain_body": 7}, 400, "/plain_body", ""),
+    ([JOB, job(to=["bad"])], 400, "/1/to/0", ""),
+]
+
+
+class HttpTest(unittest.TestCase):
+    @classmethod
+    def setUpClass(cls):
+        cls.gateway = Gateway({"provider.default": {"type": "maildir", "path": "maildir", "from": "gw@example.com"}})
+        cls.gateway.start()
+
+    @classmethod
+    def tearDownClass(cls):
+        cls.gateway.close()
+
+    def stored(self):
+        return self.gateway.api("GET", "/api/emails?limit=1")[1]["items"]
+
+    def test_refusals(self):
+        newest = self.stored()
+        for body, status, pointer, word in REFUSED:
+            with self.subTest(body=str(body)[:120]):
+                got, answer = self.gateway.api("POST", "/api/emails", body)
+                self.assertEqual(got, status, answer)
+                self.assertIs(answer["success"], False)
+                self.assertTrue(answer["error"])
+                if pointer is not None:
+                    self.assertEqual(answer.get("pointer"), pointer, answer)
+                self.assertIn(word, answer["error"])
+        self.assertEqual(self.stored(), newest, "nothing refused is stored")
+
+    def test_identity(self):
+        first = self.gateway.api("POST", "/api/emails", job(message_id="same", timestamp="2025-09-19T10:30:00Z"))
+        again = self.gateway.api("POST", "/api/emails", job(message_id="same", timestamp="2026-01-01T00:00:00Z"))
+        other = self.gateway.api("POST", "/api/emails", job(message_id="same", subject="other"))
+        tenant = self.gateway.api("POST", "/api/emails", job(message_id="same", tenant_id="t", subject="other"))
+        self.assertEqual((first[0], again[0], other[0], tenant[0]), (202, 200, 409, 202))
+        self.assertEqual(first[1]["id"], again[1]["id"])
+        self.assertEqual(first[1]["message_id"], "same")
+
+    def test_both_formats_and_php(self):
+        for body in ({"recipients": ["a@example.com"], "subject": "s", "plain_body": "x", "email_type": "welcome",
+                      "context": [], "attachments": [], "source_app": "app", "related_model_id": 7},
+                     job(headers=[], attachments=[], cc=None, context=[], unknown={"x": [1]}),
+                     job(text_content="t", body_format="HTML")):
+            status, answer = self.gateway.api("POST", "/api/emails", body)
+            self.assertEqual(status, 202, answer)
+            self.assertEqual(self.gateway.wait_state(answer["id"])["state"], "completed")
+
+    def test_all_or_nothing(self):
+        before = self.gateway.api("GET", "/api/emails?limit=1")[1]["items"]
+        status, answer = self.gateway.api("POST", "/api/emails", [job(), job(provider_id="nobody")])
+        self.assertEqual(status, 400)
+        self.assertEqual(self.gateway.api("GET", "/api/emails?limit=1")[1]["items"], before)
+
+    def raw(self, data, tcp=True, shut=True):
+        if tcp:
+            s = socket.create_connection(("127.0.0.1", self.gateway.port), 10)
+        else:
+            s = socket.socket(socket.AF_UNIX)
+            s.connect(self.gateway.socket_path())
+        s.settimeout(20)
+        with s:
+            try:
+                s.sendall(data)
+                if shut:
+                    s.shutdown(socket.SHUT_WR)
+                out = b""
+                while True:
+                    more = s.recv(65536)
+                    if not more:
+                        return out
+                    out += more
+            except ConnectionError:
+                return b""
+
+    def test_wire(self):
+        body = json.dumps(JOB).encode()
+        before = self.stored()
+        for what in (b"", b"\0" * 100, b"GET\r\n\r\n", b"GET / HTTP/9.9\r\n\r\n", b"A" * 100000,
+                     b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n" + b"X: " + b"y" * 100000 + b"\r\n\r\n",
+                     b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n" + b"A: b\r\n" * 10000 + b"\r\n",
+                     b"POST /api/emails HTTP/1.1\r\nHost: localhost\r\nContent-Length: -1\r\n\r\n" + body,
+                     b"POST /api/emails HTTP/1.1\r\nHost: localhost\r\nContent-Length: 99999999999999999999\r\n\r\n" + body,
+                     b"POST /api/emails HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\nZZ\r\n",
+                     b"POST /api/emails HTTP/1.1\r\nHost: localhost\r\nContent-Length: 500\r\n\r\n" + body[:20]):
+            self.raw(what)
+        self.assertEqual(self.stored(), before, "half a request is no job")
+        self.assertEqual(self.gateway.api("GET", "/healthz")[0], 200)
+
+    def test_smuggling_shapes(self):
+        inner = json.dumps(job(subject="smuggled")).encode()
+        hidden = b"POST /api/emails HTTP/1.1\r\nHost: localhost\r\nContent-Length: %d\r\n\r\n%s" % (len(inner), inner)
+        for head in (b"Content-Length: 5\r\nTransfer-Encoding: chunked\r\n", b"Content-Length: 5\r\nContent-Length: 0\r\n",
+                     b"Transfer-Encoding: xchunked\r\nContent-Length: 5\r\n", b"Transfer-Encoding : chunked\r\n"):
+            self.raw(b"POST /api/emails HTTP/1.1\r\nHost: localhost\r\n" + head + b"\r\n0\r\n\r\n" + hidden)
+        items = self.gateway.api("GET", "/api/emails?q=smuggled")[1]["items"]
+        self.assertEqual(items, [])
+
+    def test_large_bodies(self):
+        big = job(body_content="x" * 900_000)
+        status, answer = self.gateway.api("POST", "/api/emails", big)
+        self.assertEqual(status, 202, answer)
+        self.assertEqual(self.gateway.wait_state(answer["id"])["state"], "completed")
+        for size in (1_100_000, 20_000_000):
+            status, answer = self.gateway.api("POST", "/api/emails", job(body_content="x" * size))
+            self.assertEqual(status, 413, answer)
+        self.assertEqual(self.gateway.api("GET", "/healthz")[0], 200)
+
+    def test_browser_from_elsewhere(self):
+        body = json.dumps(JOB)
+        for headers in ("Origin: https://evil.example\r\n", "Host: evil.example\r\n"):
+            host = "" if headers.startswith("Host") else f"Host: 127.0.0.1:{self.gateway.port}\r\n"
+            out = self.raw((f"POST /api/emails HTTP/1.1\r\n{host}{headers}Connection: close\r\n"
+                            f"Content-Length: {len(body)}\r\n\r\n{body}").encode())
+            self.assertRegex(out.split(b"\r\n")[0], rb" 40[0-9] ", out)
+
+    def test_methods_and_paths(self):
+        for method, path, status in (("GET", "/healthz", 200), ("GET", "/readyz", 200), ("GET", "/nothing", 404),
+                                     ("DELETE", "/healthz", 405), ("PUT", "/api/emails/1", 405),
+                                     ("GET", "/api/emails/0", 404), ("GET", "/api/emails/x", 404),
+                                     ("GET", "/api/emails?state=lost", 400), ("GET", "/api/emails?limit=-1", 400),
+                                     ("GET", "/api/emails?cursor=x", 400), ("GET", "/api/health", 200),
+                                     ("GET", "/api/rabbitmq/status", 200), ("GET", "/%2e%2e/etc/passwd", 404)):
+            self.assertEqual(self.gateway.api(method, path)[0], status, f"{method} {path}")
+        status = self.gateway.api("GET", "/api/rabbitmq/status")[1]
+        self.assertEqual(status["connection_status"], "embedded")
+        self.assertIn("email.send", status["queues"])
+
+    def test_many_connections(self):
+        answers = []
+
+        def one(n):
+            answers.append(self.gateway.api("POST", "/api/emails", job(message_id=f"c{n}"))[0])
+        threads = [threading.Thread(target=one, args=(n,)) for n in range(64)]
+        for t in threads:
+            t.start()
+        for t in threads:
+            t.join()
+        self.assertTrue(all(a in (202, 503, 429) for a in answers), answers)
+        self.assertGreater(answers.count(202), 0)
+        idle = [socket.create_connection(("127.0.0.1", self.gateway.port), 5) for _ in range(50)]
+        try:
+            self.assertEqual(self.gateway.api("GET", "/healthz")[0], 200, "idle connections do not shut others out")
+        finally:
+            for s in idle:
+                s.close()
+
+    def test_cursor(self):
+        for n in range(25):
+            self.gateway.api("POST", "/api/emails", job(subject=f"page {n}"))
+        seen, cursor = [], ""
+        while True:
+            answer = self.gateway.api("GET", f"/api/emails?q=page&limit=10{cursor}")[1]
+            seen += [i["id"] for i in answer["items"]]
+            if answer["next"] is None:
+                break
+            cursor = f"&cursor={answer['next']}"
+        self.assertEqual(len(seen), 25)
+        self.assertEqual(seen, sorted(set(seen), reverse=True))
+
+
+if __name__ == "__main__":
+    unittest.main()
