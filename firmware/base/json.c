@@ -31,8 +31,9 @@ struct scan {
 	size_t too_deep_at;
 };
 
-/* Every value but the root stands behind one of these characters: counting them bounds the values, also of a text
- * that turns out to be malformed, because up to the first error parser and scan agree on what is a string. */
+/* Every value but the root stands behind one of these characters: counting them bounds the values, also of a
+ * text that turns out to be malformed, because up to the first error parser and scan agree on what is a
+ * string. */
 static void scan_text(const char *text, size_t len, struct scan *out)
 {
 	size_t depth = 0;
@@ -62,9 +63,9 @@ static void scan_text(const char *text, size_t len, struct scan *out)
 	}
 }
 
-/* yyjson asks for one block, sized by a guess from the length of the text (a body of 1 MB in one string would ask for
- * 2.7 MB), grows it by halves, and writes values into it one behind the other. The scan knows what it can need at
- * most: it gets a block of that size, whatever it asks for, and the same again when it grows. */
+/* yyjson asks for one block, sized by a guess from the length of the text (a body of 1 MB in one string would
+ * ask for 2.7 MB), grows it by halves, and writes values into it one behind the other. The scan knows what it
+ * can need at most: it gets a block of that size, whatever it asks for, and the same again when it grows. */
 static void *pool_malloc(void *block, size_t bytes)
 {
 	(void)bytes;
@@ -93,22 +94,23 @@ static int fail(struct json_error *error, size_t at, const char *why, int rc)
 
 int json_parse(struct arena *a, char *text, size_t len, const struct json **root, struct json_error *error)
 {
-	/* Numbers stay text: exact when written back, and no float conversion for values that are never looked at. */
+	/* Numbers stay text: exact when written back, and no float conversion for values that are never
+	 * looked at. */
 	const yyjson_read_flag flags = YYJSON_READ_INSITU | YYJSON_READ_NUMBER_AS_RAW;
 	size_t used = a->used, spare = sizeof(yyjson_doc) / sizeof(yyjson_val) + 3;
+	yyjson_alc pool = {pool_malloc, pool_realloc, pool_free, NULL};
 	yyjson_read_err e = {0};
 	struct scan scan;
 	yyjson_doc *doc;
-	void *block;
 
 	scan_text(text, len, &scan);
 	if (scan.depth_max > JSON_DEPTH_MAX)
 		return fail(error, scan.too_deep_at, "nested too deeply", ERR_TOO_LARGE);
-	block = arena_take(a, (scan.values + spare) * sizeof(yyjson_val));
-	if (!block)
+	pool.ctx = arena_take(a, (scan.values + spare) * sizeof(yyjson_val));
+	if (!pool.ctx)
 		return fail(error, 0, "too many values for the memory there is", ERR_TOO_LARGE);
 	memset(text + len, 0, JSON_PADDING);
-	doc = yyjson_read_opts(text, len, flags, &(yyjson_alc){pool_malloc, pool_realloc, pool_free, block}, &e);
+	doc = yyjson_read_opts(text, len, flags, &pool, &e);
 	if (!doc) {
 		a->used = used;
 		return fail(error, e.pos, len == 0 ? "empty" : e.msg, ERR_SYNTAX);

@@ -1,0 +1,2 @@
+ROOM := log
+SRCS := log.c
