@@ -4,7 +4,8 @@
  * hal_storage_vfs() (linux: a shim that counts over "unix"; sim: memory with power cuts). Beside it, this small
  * interface serves what is a file of its own: drop directory, reserve, Maildir, bodies. It is no general file API.
  *
- * Paths are relative to the root, '/' separated, without "." or ".."; or absolute where said. What was written is on
+ * Paths are relative to the root, '/' separated, without "." or ".."; every hal_file and hal_storage call that takes
+ * a path, but hal_storage_path, also takes an absolute one (a '/' first): a Maildir may lie elsewhere. What was written is on
  * stable storage only after hal_file_sync (the bytes) and hal_storage_sync_dir (the name); a rename is atomic: after a
  * power cut the old or the new file is there, each whole if it was synced before. Any thread; a struct hal_file
  * belongs to one.
