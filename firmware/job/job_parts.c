@@ -1,0 +1,363 @@
+/* The lists of a job: recipients, headers, attachments. */
+#include <string.h>
+
+#include "base/err.h"
+#include "job/job_internal.h"
+
+/* ---- recipients ---- */
+
+/* The domain is compared without case, the part before the @ as it stands (RFC 5321 section 2.4). */
+static bool same_address(const struct job_address *a, const struct job_address *b)
+{
+	size_t local = a->addr.len - a->domain.len;
+
+	return a->addr.len == b->addr.len && str_eq_nocase(a->domain, b->domain) &&
+	       memcmp(a->addr.ptr, b->addr.ptr, local) == 0;
+}
+
+static bool is_known(const struct job *job, const struct job_address *a)
+{
+	for (size_t i = 0; i < job->rcpt_count; i++)
+		if (same_address(&job->rcpts[i].address, a))
+			return true;
+	return false;
+}
+
+static int take_list(struct job_decode *d, const struct json *list, const char *member,
+		     enum job_rcpt_kind kind)
+{
+	struct job_rcpt rcpt = {.kind = kind};
+	struct json_iter it;
+	const struct json *v;
+
+	job_point(d, member);
+	if (json_type(list) != JSON_ARRAY)
+		return job_refuse(d, ERR_INVALID, "must be an array of addresses");
+	json_iter_init(&it, list);
+	for (size_t i = 0; json_iter_next(&it, NULL, &v); i++) {
+		size_t used = d->arena->used;
+		int rc;
+
+		job_point(d, member);
+		job_point_index(d, i);
+		rc = job_take_address(d, v, true, &rcpt.address);
+		if (rc < 0)
+			return rc;
+		if (is_known(d->job, &rcpt.address)) {
+			d->arena->used = used;
+			continue;
+		}
+		if (d->job->rcpt_count == d->limits->recipients)
+			return job_refuse(d, ERR_TOO_LARGE, "too many recipients: at most %zu",
+					  d->limits->recipients);
+		d->job->rcpts[d->job->rcpt_count++] = rcpt;
+	}
+	return 0;
+}
+
+int job_take_rcpts(struct job_decode *d)
+{
+	const struct {
+		enum job_member m;
+		const char *name;
+		enum job_rcpt_kind kind;
+	} lists[] = {
+		{JOB_M_to, "to", JOB_RCPT_TO},
+		{JOB_M_cc, "cc", JOB_RCPT_CC},
+		{JOB_M_bcc, "bcc", JOB_RCPT_BCC},
+		{JOB_M_recipients, "recipients", JOB_RCPT_TO},
+	};
+	const char *first = NULL;
+	size_t count = 0;
+
+	for (size_t i = 0; i < sizeof(lists) / sizeof(lists[0]); i++)
+		if (d->members[lists[i].m]) {
+			count += json_count(d->members[lists[i].m]);
+			first = first ? first : lists[i].name;
+		}
+	if (count > d->limits->recipients)
+		count = d->limits->recipients;
+	d->job->rcpts = arena_take(d->arena, count * sizeof(*d->job->rcpts));
+	job_point(d, first);
+	if (!d->job->rcpts)
+		return job_refuse(d, ERR_TOO_LARGE, "too large for the memory there is");
+	for (size_t i = 0; i < sizeof(lists) / sizeof(lists[0]); i++) {
+		const struct json *list = d->members[lists[i].m];
+		int rc = list ? take_list(d, list, lists[i].name, lists[i].kind) : 0;
+
+		if (rc < 0)
+			return rc;
+	}
+	job_point(d, first);
+	return d->job->rcpt_count > 0 ? 0 : job_refuse(d, ERR_INVALID, "no recipient in it");
+}
+
+/* ---- headers ---- */
+
+/* What the gateway writes itself. */
+static bool is_reserved(struct str name)
+{
+	static const char *const reserved[] = {"From", "To", "Cc", "Bcc", "Subject", "Date", "Message-ID",
+					       "MIME-Version", "Return-Path", "DKIM-Signature"};
+
+	for (size_t i = 0; i < sizeof(reserved) / sizeof(reserved[0]); i++)
+		if (str_eq_nocase(name, str_from(reserved[i])))
+			return true;
+	return str_starts_nocase(name, STR("Content-"));
+}
+
+static int check_name(struct job_decode *d, struct str name)
+{
+	if (name.len == 0)
+		return job_refuse(d, ERR_INVALID, "a header without a name");
+	if (name.len > JOB_HEADER_NAME_MAX)
+		return job_refuse(d, ERR_TOO_LARGE, "a name of more than %d bytes", JOB_HEADER_NAME_MAX);
+	/* RFC 5322 section 3.6.8: ftext */
+	for (size_t i = 0; i < name.len; i++)
+		if (name.ptr[i] <= ' ' || name.ptr[i] == ':' || name.ptr[i] >= 0x7f)
+			return job_refuse(d, ERR_INVALID, "not a header's name: no space, colon or UTF-8 in it");
+	if (is_reserved(name))
+		return job_refuse(d, ERR_INVALID, "the gateway writes this header itself");
+	if (str_eq_nocase(name, STR("Reply-To")) && d->members[JOB_M_reply_to])
+		return job_refuse(d, ERR_INVALID, "given twice: here and as reply_to");
+	for (size_t i = 0; i < d->job->header_count; i++)
+		if (str_eq_nocase(d->job->headers[i].name, name))
+			return job_refuse(d, ERR_INVALID, "given twice (give its values as an array)");
+	return 0;
+}
+
+static bool is_ascii(struct str s)
+{
+	for (size_t i = 0; i < s.len; i++)
+		if ((unsigned char)s.ptr[i] >= 0x80)
+			return false;
+	return true;
+}
+
+static int add_header(struct job_decode *d, struct str name, const struct json *v)
+{
+	struct job_header *h = &d->job->headers[d->job->header_count];
+	char bytes[128];
+	struct buf b;
+	int rc;
+
+	if (d->job->header_count == JOB_HEADERS_MAX)
+		return job_refuse(d, ERR_TOO_LARGE, "too many headers: at most %d", JOB_HEADERS_MAX);
+	*h = (struct job_header){.name = name};
+	if (json_type(v) == JSON_NUMBER) {
+		buf_init(&b, bytes, sizeof(bytes));
+		json_write(&b, v);
+		if (b.cut)
+			return job_refuse(d, ERR_TOO_LARGE, "a number of more than 127 digits");
+		h->value = arena_str(d->arena, buf_view(&b));
+		if (!h->value.ptr)
+			return job_refuse(d, ERR_TOO_LARGE, "too large for the memory there is");
+	} else if (json_type(v) == JSON_STRING) {
+		rc = job_take_string(d, v, JOB_HEADER_VALUE_MAX, &h->value);
+		if (rc < 0)
+			return rc;
+	} else {
+		return job_refuse(d, ERR_INVALID, "must be a string, a number or an array of strings");
+	}
+	/* encoded words have no place inside an address, and only reply_to is taken apart */
+	if ((str_eq_nocase(name, STR("Reply-To")) || str_eq_nocase(name, STR("Sender"))) &&
+	    !is_ascii(h->value))
+		return job_refuse(d, ERR_INVALID, "must be ASCII here (reply_to takes names in UTF-8)");
+	d->job->header_count++;
+	return 0;
+}
+
+static int take_header(struct job_decode *d, struct str name, const struct json *v)
+{
+	struct json_iter it;
+	const struct json *item;
+	int rc;
+
+	job_point(d, "headers");
+	job_point_key(d, name);
+	rc = check_name(d, name);
+	if (rc < 0 || json_type(v) == JSON_NULL)
+		return rc;
+	if (json_type(v) != JSON_ARRAY)
+		return add_header(d, name, v);
+	json_iter_init(&it, v);
+	for (size_t i = 0; json_iter_next(&it, NULL, &item); i++) {
+		job_point(d, "headers");
+		job_point_key(d, name);
+		job_point_index(d, i);
+		rc = add_header(d, name, item);
+		if (rc < 0)
+			return rc;
+	}
+	return 0;
+}
+
+int job_take_headers(struct job_decode *d)
+{
+	const struct json *map = d->members[JOB_M_headers], *v;
+	struct json_iter it;
+	struct str name;
+
+	if (!map)
+		return 0;
+	job_point(d, "headers");
+	if (json_type(map) != JSON_OBJECT && !(json_type(map) == JSON_ARRAY && json_count(map) == 0))
+		return job_refuse(d, ERR_INVALID, "must be an object of names and values");
+	if (json_count(map) == 0)
+		return 0;
+	d->job->headers = arena_take(d->arena, (JOB_HEADERS_MAX + 1) * sizeof(*d->job->headers));
+	if (!d->job->headers)
+		return job_refuse(d, ERR_TOO_LARGE, "too large for the memory there is");
+	json_iter_init(&it, map);
+	while (json_iter_next(&it, &name, &v)) {
+		int rc = take_header(d, name, v);
+
+		if (rc < 0)
+			return rc;
+	}
+	return 0;
+}
+
+/* ---- attachments ---- */
+
+/* type/subtype of RFC 2045 section 5.1, without parameters. */
+static bool is_mime_type(struct str s)
+{
+	const char *slash = memchr(s.ptr, '/', s.len);
+
+	if (!slash || slash == s.ptr || slash == s.ptr + s.len - 1)
+		return false;
+	for (size_t i = 0; i < s.len; i++) {
+		if (s.ptr + i == slash)
+			continue;
+		if (s.ptr[i] <= ' ' || s.ptr[i] >= 0x7f || strchr("()<>@,;:\\\"/[]?=", s.ptr[i]))
+			return false;
+	}
+	return true;
+}
+
+/* What stands between the brackets of a Content-ID (RFC 2392). */
+static bool is_content_id(struct str s)
+{
+	for (size_t i = 0; i < s.len; i++)
+		if (s.ptr[i] <= ' ' || s.ptr[i] >= 0x7f || strchr("<>()\\\",;:[]", s.ptr[i]))
+			return false;
+	return s.len > 0;
+}
+
+static bool is_url(struct str s)
+{
+	for (size_t i = 0; i < s.len; i++)
+		if (s.ptr[i] <= ' ' || s.ptr[i] >= 0x7f)
+			return false;
+	return (str_starts_nocase(s, STR("https://")) && s.len > 8) ||
+	       (str_starts_nocase(s, STR("http://")) && s.len > 7);
+}
+
+static int take_member(struct job_decode *d, struct job_attachment *a, struct str key, const struct json *v)
+{
+	if (str_eq(key, STR("content")))
+		return a->content.present ? job_refuse(d, ERR_INVALID, "given twice") :
+					    job_take_base64(d, v, &a->content);
+	const struct {
+		struct str key;
+		struct str *out;
+		bool (*check)(struct str);
+		const char *wanted;
+		size_t max;
+	} members[] = {
+		{STR("filename"), &a->filename, NULL, NULL, 255},
+		{STR("mime_type"), &a->mime_type, is_mime_type, "not a type like application/pdf", 127},
+		{STR("content_id"), &a->content_id, is_content_id, "not an id like logo@example.com", 127},
+		{STR("url"), &a->url, is_url, "not an http or https URL", 2000},
+		{STR("path"), &a->path, NULL, NULL, 1000},
+	};
+
+	for (size_t i = 0; i < sizeof(members) / sizeof(members[0]); i++) {
+		int rc;
+
+		if (!str_eq(key, members[i].key))
+			continue;
+		if (members[i].out->ptr)
+			return job_refuse(d, ERR_INVALID, "given twice");
+		rc = job_take_string(d, v, members[i].max, members[i].out);
+		if (rc < 0)
+			return rc;
+		if (members[i].out->len == 0)
+			return job_refuse(d, ERR_INVALID, "empty");
+		if (members[i].check && !members[i].check(*members[i].out))
+			return job_refuse(d, ERR_INVALID, "%s", members[i].wanted);
+	}
+	return 0;
+}
+
+static void point_attachment(struct job_decode *d, size_t index)
+{
+	job_point(d, "attachments");
+	job_point_index(d, index);
+}
+
+static int take_attachment(struct job_decode *d, size_t index, const struct json *v, struct job_attachment *a)
+{
+	const struct json *member;
+	struct json_iter it;
+	struct str key;
+	int rc;
+
+	point_attachment(d, index);
+	if (d->job->format == JOB_FORMAT_0 && json_type(v) == JSON_STRING) {
+		rc = job_take_string(d, v, 1000, &a->path);
+		return rc == 0 && a->path.len == 0 ? job_refuse(d, ERR_INVALID, "empty") : rc;
+	}
+	if (json_type(v) != JSON_OBJECT)
+		return job_refuse(d, ERR_INVALID, "must be %s",
+				  d->job->format == JOB_FORMAT_0 ? "a path" : "an object");
+	json_iter_init(&it, v);
+	while (json_iter_next(&it, &key, &member)) {
+		if (json_type(member) == JSON_NULL)
+			continue;
+		point_attachment(d, index);
+		job_point_key(d, key);
+		rc = take_member(d, a, key, member);
+		if (rc < 0)
+			return rc;
+	}
+	point_attachment(d, index);
+	if (!!a->url.ptr + !!a->path.ptr + a->content.present != 1)
+		return job_refuse(d, ERR_INVALID, "needs one of url, path and content");
+	if (a->content.present && !a->filename.ptr && !a->content_id.ptr)
+		return job_refuse(d, ERR_INVALID, "needs a filename or a content_id beside content");
+	return 0;
+}
+
+int job_take_attachments(struct job_decode *d)
+{
+	const struct json *list = d->members[JOB_M_attachments], *v;
+	struct json_iter it;
+	size_t count;
+
+	if (!list)
+		return 0;
+	job_point(d, "attachments");
+	if (json_type(list) != JSON_ARRAY)
+		return job_refuse(d, ERR_INVALID, "must be an array");
+	count = json_count(list);
+	if (count == 0)
+		return 0;
+	if (!d->limits->attachments)
+		return job_refuse(d, ERR_UNSUPPORTED, "this version cannot send attachments yet");
+	if (count > JOB_ATTACHMENTS_MAX)
+		return job_refuse(d, ERR_TOO_LARGE, "too many attachments: at most %d", JOB_ATTACHMENTS_MAX);
+	d->job->attachments = arena_take(d->arena, count * sizeof(*d->job->attachments));
+	if (!d->job->attachments)
+		return job_refuse(d, ERR_TOO_LARGE, "too large for the memory there is");
+	json_iter_init(&it, list);
+	for (size_t i = 0; json_iter_next(&it, NULL, &v); i++) {
+		int rc = take_attachment(d, i, v, &d->job->attachments[i]);
+
+		if (rc < 0)
+			return rc;
+	}
+	d->job->attachment_count = count;
+	return 0;
+}
