@@ -181,7 +181,7 @@ static bool take_domain(struct scan *s, struct buf *addr)
 
 	if (s->at < s->end && *s->at == '[')
 		return take_literal(s, addr);
-	while (s->at < s->end && (*s->at == '.' || (is_atext(*s->at) && !strchr("!#$%&'*+/=?^_`{|}~", *s->at))))
+	while (s->at < s->end && (is_atext(*s->at) || *s->at == '.') && !strchr("!#$%&'*+/=?^_`{|}~", *s->at))
 		s->at++;
 	domain = (struct str){begin, (size_t)(s->at - begin)};
 	if (s->at < s->end && !strchr(" (>", *s->at))

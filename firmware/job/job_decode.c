@@ -117,7 +117,7 @@ int job_take_base64(struct job_decode *d, const struct json *v, struct job_text 
 	for (size_t i = 0; i + pad < s.len; i++) {
 		char c = s.ptr[i];
 
-		if (!((c >= 'A' && c <= 'Z') || (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '+' ||
+		if (!((c >= '0' && c <= '9') || (c >= 'A' && c <= 'Z') || (c >= 'a' && c <= 'z') || c == '+' ||
 		      c == '/'))
 			return job_refuse(d, ERR_INVALID, "not base64: a wrong character at %zu", i);
 	}

@@ -19,7 +19,7 @@ void job_digest(struct job *job, const struct json *context);
 
 /* Every member of either format that this version knows. */
 #define JOB_MEMBERS(X)                                                                              \
-	X(provider_id) X(user_id) X(message_id) X(template_id) X(template_path) X(campaign_id)      \
+	X(tenant_id) X(provider_id) X(user_id) X(message_id) X(template_id) X(template_path) X(campaign_id)      \
 	X(email_type) X(source_app) X(related_model_id) X(from) X(reply_to) X(envelope_from)        \
 	X(to) X(cc) X(bcc) X(recipients) X(subject) X(headers) X(body_format) X(body_content)       \
 	X(text_content) X(html_body) X(plain_body) X(raw) X(context) X(attachments) X(priority)     \
