@@ -1,0 +1,570 @@
+/* The front on libmicrohttpd: one thread that accepts, reads, calls the routes and answers, and sleeps otherwise.
+ *
+ * libmicrohttpd is driven from outside (no thread of its own): our thread waits for its epoll descriptor and for all our
+ * listening ones at once. A connection has a slot with small memory from its first byte; there are as many slots as
+ * connections, so a request never waits for one. The few large ones are waited for, in order of arrival.
+ *
+ * A request that waits for the store is a suspended connection. The store may answer before it is suspended: `turn` says
+ * under the mutex who is ahead.
+ */
+#include <microhttpd.h>
+#include <string.h>
+
+#include "api/api_front.h"
+#include "base/check.h"
+#include "base/err.h"
+#include "hal_clock.h"
+#include "hal_local.h"
+#include "hal_thread.h"
+
+#define LISTENERS_MAX (API_LISTEN_MAX + 2)
+#define DESCRIPTORS 4096 /* of the process; connections with a higher one are closed */
+#define THREAD_STACK (96 * 1024)
+#define IDLE_TIMEOUT_S 20
+#define CONNECTION_MEMORY (12 * 1024) /* request line and header fields; the library answers 414 or 431 beyond */
+/* More than this of a refused body is not read: the connection is closed. */
+#define DRAIN_MAX (UINT64_C(64) * 1024 * 1024)
+#define STOP_MS 5000
+#define SOCKET_PATH_MAX 128
+
+enum turn {
+	TURN_FREE,    /* no store operation under way */
+	TURN_HANDED,  /* handed in, connection not yet suspended */
+	TURN_WAITING, /* suspended */
+	TURN_READY    /* answered: the routes may go on */
+};
+
+struct slot {
+	struct api_request request;
+	struct MHD_Connection *connection;
+	struct slot *next; /* free list, or queue for large memory */
+	enum turn turn;
+	bool begun, refused, waits_large;
+	int large; /* index, or -1 */
+	uint64_t drained;
+	char uri[API_URI_MAX + 1];
+	bool uri_too_long;
+};
+
+static struct {
+	struct MHD_Daemon *daemon;
+	struct hal_thread thread;
+	struct hal_mutex mutex;
+	bool running, stop;
+	unsigned suspended;
+	int listeners[LISTENERS_MAX + 1]; /* and behind them the library's */
+	enum api_peer peers[LISTENERS_MAX];
+	const char *paths[LISTENERS_MAX];
+	char path_text[2][SOCKET_PATH_MAX];
+	unsigned listener_count;
+	uint16_t port;
+	unsigned char peer_of[DESCRIPTORS];
+	struct slot slots[API_CONNECTIONS];
+	struct slot *free_slots;
+	char *small_memory, *large_memory;
+	size_t large_bytes;
+	bool large_taken[API_LARGE_COUNT];
+	struct slot *large_first, *large_last;
+} front;
+
+/* ---- slots and memory ---- */
+
+static struct slot *slot_take(void)
+{
+	struct slot *s = front.free_slots;
+
+	if (s) {
+		front.free_slots = s->next;
+		memset(&s->request, 0, sizeof(s->request));
+		s->request.memory = front.small_memory + (size_t)(s - front.slots) * API_MEMORY_SMALL;
+		s->request.memory_bytes = API_MEMORY_SMALL;
+		s->request.front = s;
+		s->next = NULL;
+		s->turn = TURN_FREE;
+		s->begun = s->refused = s->waits_large = s->uri_too_long = false;
+		s->large = -1;
+		s->drained = 0;
+	}
+	return s;
+}
+
+/* Gives the slot a large memory when one is free, with what it has read so far. */
+static bool large_take(struct slot *s)
+{
+	struct api_request *r = &s->request;
+
+	for (int i = 0; i < API_LARGE_COUNT; i++) {
+		char *memory = front.large_memory + (size_t)i * front.large_bytes;
+
+		if (front.large_taken[i])
+			continue;
+		front.large_taken[i] = true;
+		memcpy(memory, r->memory, r->body_len);
+		r->memory = memory;
+		r->memory_bytes = front.large_bytes;
+		r->large = true;
+		s->large = i;
+		return true;
+	}
+	return false;
+}
+
+static void suspend(struct slot *s)
+{
+	front.suspended++;
+	MHD_suspend_connection(s->connection);
+}
+
+static void resume(struct slot *s)
+{
+	front.suspended--;
+	MHD_resume_connection(s->connection);
+}
+
+/* Suspends until large memory is free. The caller returns to the library, which calls again then. */
+static void large_wait(struct slot *s)
+{
+	hal_mutex_lock(&front.mutex);
+	s->waits_large = true;
+	s->next = NULL;
+	if (front.large_last)
+		front.large_last->next = s;
+	else
+		front.large_first = s;
+	front.large_last = s;
+	suspend(s);
+	hal_mutex_unlock(&front.mutex);
+}
+
+static void large_give_back(struct slot *s)
+{
+	struct slot *first;
+
+	if (s->large < 0)
+		return;
+	front.large_taken[s->large] = false;
+	s->large = -1;
+	hal_mutex_lock(&front.mutex);
+	first = front.large_first;
+	if (first) {
+		front.large_first = first->next;
+		if (!first->next)
+			front.large_last = NULL;
+		first->next = NULL;
+		first->waits_large = false;
+		resume(first);
+	}
+	hal_mutex_unlock(&front.mutex);
+}
+
+static void slot_give_back(struct slot *s)
+{
+	large_give_back(s);
+	s->next = front.free_slots;
+	front.free_slots = s;
+}
+
+/* ---- one request ---- */
+
+static enum MHD_Result send_reply(struct slot *s)
+{
+	struct api_request *r = &s->request;
+	struct MHD_Response *response =
+		MHD_create_response_from_buffer(r->reply.len, r->reply.ptr, MHD_RESPMEM_PERSISTENT);
+	enum MHD_Result result;
+	char seconds[16];
+	struct buf b;
+
+	if (!response)
+		return MHD_NO;
+	MHD_add_response_header(response, "Content-Type", r->type);
+	MHD_add_response_header(response, "Cache-Control", "no-store");
+	MHD_add_response_header(response, "X-Content-Type-Options", "nosniff");
+	if (r->allow)
+		MHD_add_response_header(response, "Allow", r->allow);
+	if (r->retry_after_s > 0) {
+		buf_init(&b, seconds, sizeof(seconds));
+		buf_printf(&b, "%u", r->retry_after_s);
+		MHD_add_response_header(response, "Retry-After", seconds);
+	}
+	result = MHD_queue_response(s->connection, (unsigned)r->status, response);
+	MHD_destroy_response(response);
+	return result;
+}
+
+static struct str field(struct MHD_Connection *c, const char *name)
+{
+	return str_from(MHD_lookup_connection_value(c, MHD_HEADER_KIND, name));
+}
+
+static enum api_method method_of(const char *method)
+{
+	static const struct {
+		const char *name;
+		enum api_method method;
+	} methods[] = {{"GET", API_GET}, {"HEAD", API_GET}, {"POST", API_POST}, {"PUT", API_PUT}, {"DELETE", API_DELETE}};
+
+	for (size_t i = 0; i < sizeof(methods) / sizeof(methods[0]); i++)
+		if (strcmp(method, methods[i].name) == 0)
+			return methods[i].method;
+	return API_METHOD_OTHER;
+}
+
+static enum api_peer peer_of(struct MHD_Connection *c)
+{
+	const union MHD_ConnectionInfo *info = MHD_get_connection_info(c, MHD_CONNECTION_INFO_CONNECTION_FD);
+
+	CHECK(info && info->connect_fd >= 0 && info->connect_fd < DESCRIPTORS);
+	return (enum api_peer)front.peer_of[info->connect_fd];
+}
+
+static void split_uri(struct slot *s)
+{
+	const char *mark = strchr(s->uri, '?');
+
+	s->request.path = str_from(s->uri);
+	if (mark) {
+		s->request.path.len = (size_t)(mark - s->uri);
+		s->request.query = str_from(mark + 1);
+	}
+}
+
+/* The head has come. Decides whether the body is wanted. */
+static enum MHD_Result head_arrived(struct slot *s, const char *method)
+{
+	struct api_request *r = &s->request;
+	struct str length = field(s->connection, "Content-Length");
+	uint64_t bytes = 0;
+
+	s->begun = true;
+	r->peer = peer_of(s->connection);
+	r->method = method_of(method);
+	r->content_type = field(s->connection, "Content-Type");
+	r->host = field(s->connection, "Host");
+	r->origin = field(s->connection, "Origin");
+	r->fetch_site = field(s->connection, "Sec-Fetch-Site");
+	split_uri(s);
+	s->refused = api_begin(r) == API_DONE;
+	if (s->uri_too_long) {
+		api_refuse(r, 414, "the address is too long");
+		s->refused = true;
+	}
+	if (length.ptr && str_to_u64(length, UINT64_MAX, &bytes) < 0)
+		bytes = UINT64_MAX;
+	if (!s->refused && bytes > r->body_max) {
+		api_refuse(r, 413, "the body is larger than allowed");
+		s->refused = true;
+	}
+	/* A client that asks first (Expect: 100-continue), or would send without end, is answered at once. */
+	if (s->refused && (bytes > DRAIN_MAX || field(s->connection, "Expect").ptr))
+		return send_reply(s);
+	return MHD_YES;
+}
+
+/* Some of the body has come. Leaves *len as it is when memory must be waited for. */
+static enum MHD_Result body_arrived(struct slot *s, const char *bytes, size_t *len)
+{
+	struct api_request *r = &s->request;
+
+	if (!s->refused && r->body_len + *len > r->body_max) {
+		r->body_len = 0;
+		api_refuse(r, 413, "the body is larger than allowed");
+		s->refused = true;
+	}
+	if (s->refused) {
+		s->drained += *len;
+		*len = 0;
+		return s->drained > DRAIN_MAX ? MHD_NO : MHD_YES;
+	}
+	if (!r->large && r->body_len + *len > API_BODY_SMALL && !large_take(s)) {
+		large_wait(s);
+		return MHD_YES;
+	}
+	CHECK(r->body_len + *len <= r->memory_bytes);
+	memcpy(r->memory + r->body_len, bytes, *len);
+	r->body_len += *len;
+	*len = 0;
+	return MHD_YES;
+}
+
+/* Suspends unless the store has answered already; then false. */
+static bool wait_for_store(struct slot *s)
+{
+	bool wait;
+
+	hal_mutex_lock(&front.mutex);
+	wait = s->turn == TURN_HANDED;
+	if (wait) {
+		s->turn = TURN_WAITING;
+		suspend(s);
+	} else {
+		s->turn = TURN_FREE;
+	}
+	hal_mutex_unlock(&front.mutex);
+	return wait;
+}
+
+static enum MHD_Result go_on(struct slot *s)
+{
+	for (;;) {
+		s->turn = TURN_HANDED;
+		switch (api_handle(&s->request)) {
+		case API_PENDING:
+			if (wait_for_store(s))
+				return MHD_YES;
+			break;
+		case API_MORE_MEMORY:
+			if (!large_take(s)) {
+				large_wait(s);
+				return MHD_YES;
+			}
+			break;
+		default:
+			s->turn = TURN_FREE;
+			return send_reply(s);
+		}
+	}
+}
+
+void api_front_complete(struct api_request *r)
+{
+	struct slot *s = r->front;
+
+	hal_mutex_lock(&front.mutex);
+	if (s->turn == TURN_WAITING)
+		resume(s);
+	s->turn = TURN_READY;
+	hal_mutex_unlock(&front.mutex);
+}
+
+/* ---- what the library calls ---- */
+
+/* First of all calls for a request: the address as it came, before the library decodes it. */
+static void *on_uri(void *arg, const char *uri, struct MHD_Connection *c)
+{
+	struct slot *s = slot_take();
+
+	(void)arg;
+	/* There are as many slots as connections, and a connection has one request at a time. */
+	CHECK(s);
+	s->connection = c;
+	if (str_copy(s->uri, sizeof(s->uri), str_from(uri)) < 0)
+		s->uri_too_long = true;
+	return s;
+}
+
+static enum MHD_Result on_request(void *arg, struct MHD_Connection *c, const char *url, const char *method,
+				  const char *version, const char *data, size_t *data_len, void **state)
+{
+	struct slot *s = *state;
+
+	(void)arg, (void)c, (void)url, (void)version;
+	if (!s->begun)
+		return head_arrived(s, method);
+	if (*data_len > 0)
+		return body_arrived(s, data, data_len);
+	if (s->refused)
+		return send_reply(s);
+	return go_on(s);
+}
+
+static void on_completed(void *arg, struct MHD_Connection *c, void **state, enum MHD_RequestTerminationCode how)
+{
+	(void)arg, (void)c, (void)how;
+	if (*state)
+		slot_give_back(*state);
+	*state = NULL;
+}
+
+/* ---- the thread ---- */
+
+static void accept_all(unsigned listener)
+{
+	for (;;) {
+		int fd = hal_local_accept(front.listeners[listener]);
+
+		if (fd < 0)
+			return;
+		if (fd >= DESCRIPTORS) {
+			hal_local_close(fd, NULL);
+			continue;
+		}
+		front.peer_of[fd] = (unsigned char)front.peers[listener];
+		MHD_add_connection(front.daemon, fd, NULL, 0);
+	}
+}
+
+static void close_listeners(void)
+{
+	for (unsigned i = 0; i < front.listener_count; i++)
+		hal_local_close(front.listeners[i], front.paths[i]);
+	front.listener_count = 0;
+}
+
+static bool should_stop(unsigned *busy)
+{
+	bool stop;
+
+	hal_mutex_lock(&front.mutex);
+	stop = front.stop;
+	*busy = front.suspended;
+	hal_mutex_unlock(&front.mutex);
+	return stop;
+}
+
+static void run_once(int64_t wait_ms)
+{
+	unsigned n = front.listener_count;
+	uint64_t due;
+	uint32_t ready;
+
+	if (MHD_get_timeout64(front.daemon, &due) == MHD_YES && due < (uint64_t)wait_ms)
+		wait_ms = (int64_t)due;
+	front.listeners[n] = MHD_get_daemon_info(front.daemon, MHD_DAEMON_INFO_EPOLL_FD)->epoll_fd;
+	ready = hal_local_wait(front.listeners, n + 1, hal_clock_in(wait_ms));
+	for (unsigned i = 0; i < n; i++)
+		if (ready & UINT32_C(1) << i)
+			accept_all(i);
+	MHD_run(front.daemon);
+}
+
+/* How many slots hold a request: all the others are free. */
+static bool is_idle(void)
+{
+	unsigned n = 0;
+
+	for (struct slot *s = front.free_slots; s; s = s->next)
+		n++;
+	return n == API_CONNECTIONS;
+}
+
+static void front_thread(void *arg)
+{
+	int64_t end = HAL_FOREVER;
+	unsigned busy;
+
+	(void)arg;
+	while (!should_stop(&busy))
+		run_once(1000);
+	close_listeners();
+	/* What was begun is answered. A suspended connection must not be closed: for those there is no deadline, the store
+	 * answers always. */
+	end = hal_clock_in(STOP_MS);
+	while (should_stop(&busy) && (busy > 0 || (!is_idle() && hal_clock_mono_ms() < end)))
+		run_once(50);
+	MHD_stop_daemon(front.daemon);
+}
+
+/* ---- start and stop ---- */
+
+static int listen_local(const char *path, unsigned mode, enum api_peer peer)
+{
+	unsigned n = front.listener_count;
+	char *kept = front.path_text[peer];
+	int fd = str_copy(kept, sizeof(front.path_text[0]), str_from(path));
+
+	if (fd == 0)
+		fd = hal_local_listen(kept, mode);
+	if (fd < 0)
+		return fd;
+	front.listeners[n] = fd;
+	front.peers[n] = peer;
+	front.paths[n] = kept;
+	front.listener_count++;
+	return 0;
+}
+
+static int listen_tcp(const struct hal_addr *at)
+{
+	unsigned n = front.listener_count;
+	struct hal_addr bound;
+	int fd = hal_local_listen_tcp(at, &bound);
+
+	if (fd < 0)
+		return fd;
+	front.listeners[n] = fd;
+	front.peers[n] = API_PEER_TCP;
+	front.paths[n] = NULL;
+	front.listener_count++;
+	if (front.port == 0)
+		front.port = bound.port;
+	return 0;
+}
+
+static int listen_all(const struct api_config *config, char *what, size_t what_cap)
+{
+	char text[64];
+	int rc;
+
+	str_copy(what, what_cap, str_from(config->socket_path));
+	rc = listen_local(config->socket_path, 0600, API_PEER_SOCKET);
+	if (rc == 0 && config->submit_socket_path) {
+		str_copy(what, what_cap, str_from(config->submit_socket_path));
+		rc = listen_local(config->submit_socket_path, config->submit_socket_mode, API_PEER_SUBMIT);
+	}
+	for (size_t i = 0; rc == 0 && i < config->listen_count; i++) {
+		str_copy(what, what_cap, str_from(hal_addr_text(&config->listen[i], text, sizeof(text))));
+		rc = listen_tcp(&config->listen[i]);
+	}
+	return rc;
+}
+
+static struct MHD_Daemon *start_daemon(void)
+{
+	return MHD_start_daemon(MHD_USE_EPOLL | MHD_USE_NO_LISTEN_SOCKET | MHD_ALLOW_SUSPEND_RESUME | MHD_USE_ITC, 0,
+				NULL, NULL, on_request, NULL,
+				MHD_OPTION_URI_LOG_CALLBACK, on_uri, NULL,
+				MHD_OPTION_NOTIFY_COMPLETED, on_completed, NULL,
+				MHD_OPTION_CONNECTION_LIMIT, (unsigned)API_CONNECTIONS,
+				MHD_OPTION_CONNECTION_TIMEOUT, (unsigned)IDLE_TIMEOUT_S,
+				MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)CONNECTION_MEMORY,
+				MHD_OPTION_CLIENT_DISCIPLINE_LVL, 1,
+				MHD_OPTION_END);
+}
+
+int api_front_start(const struct api_config *config, char *what, size_t what_cap)
+{
+	char ignored[SOCKET_PATH_MAX];
+	int rc;
+
+	memset(&front, 0, sizeof(front));
+	hal_mutex_init(&front.mutex);
+	front.small_memory = config->memory;
+	front.large_memory = front.small_memory + (size_t)API_CONNECTIONS * API_MEMORY_SMALL;
+	front.large_bytes = API_MEMORY_LARGE(config->job_bytes);
+	for (unsigned i = API_CONNECTIONS; i-- > 0;) {
+		front.slots[i].next = front.free_slots;
+		front.free_slots = &front.slots[i];
+	}
+	rc = listen_all(config, what ? what : ignored, what ? what_cap : sizeof(ignored));
+	if (rc == 0) {
+		front.daemon = start_daemon();
+		rc = front.daemon ? 0 : ERR_NO_MEMORY;
+	}
+	if (rc == 0) {
+		rc = hal_thread_start(&front.thread, "http", THREAD_STACK, front_thread, NULL);
+		if (rc < 0)
+			MHD_stop_daemon(front.daemon);
+	}
+	if (rc < 0)
+		close_listeners();
+	front.running = rc == 0;
+	return rc;
+}
+
+void api_front_stop(void)
+{
+	if (!front.running)
+		return;
+	hal_mutex_lock(&front.mutex);
+	front.stop = true;
+	hal_mutex_unlock(&front.mutex);
+	hal_thread_join(&front.thread);
+	hal_mutex_close(&front.mutex);
+	front.running = false;
+}
+
+uint16_t api_front_port(void)
+{
+	return front.port;
+}

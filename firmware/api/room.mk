@@ -1,0 +1,2 @@
+ROOM := api
+SRCS := routes.c query.c emails.c status.c front_mhd.c

@@ -1,0 +1,2 @@
+ROOM := health
+SRCS := health.c

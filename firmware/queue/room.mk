@@ -1,0 +1,2 @@
+ROOM := queue
+SRCS := intake.c

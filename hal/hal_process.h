@@ -1,0 +1,24 @@
+/* hal_process: what the process gives up and asks for before it starts. Main thread only, before any thread starts.
+ *
+ * A platform without users and limits does nothing and returns 0.
+ */
+#ifndef POSTERN_HAL_PROCESS_H
+#define POSTERN_HAL_PROCESS_H
+
+#include <stddef.h>
+
+/* Files are ours only (umask), no core dumps (secrets), no new privileges by exec. Never fails for lack of support. */
+int hal_process_harden(void);
+
+/* Goes on as this user, with its groups, for good; nothing when already that user.
+ * Errors: ERR_NOT_FOUND (no such user), ERR_DENIED (not started as root). */
+int hal_process_become(const char *user);
+
+/* Gives a path to that user before becoming it, when it exists (the data directory of an earlier start as root).
+ * Errors: ERR_NOT_FOUND, ERR_DENIED. */
+int hal_process_chown(const char *path, const char *user);
+
+/* Memory for the whole life of the process, zeroed, not in RAM before it is touched. NULL when there is none. */
+void *hal_process_memory(size_t bytes);
+
+#endif

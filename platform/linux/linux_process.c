@@ -1,0 +1,58 @@
+/* hal_process for Linux. */
+#include "hal_process.h"
+
+#include <errno.h>
+#include <grp.h>
+#include <pwd.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/err.h"
+
+int hal_process_harden(void)
+{
+	struct rlimit none = {0, 0};
+
+	umask(077);
+	setrlimit(RLIMIT_CORE, &none);
+	prctl(PR_SET_DUMPABLE, 0, 0, 0, 0);
+	prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
+	return 0;
+}
+
+int hal_process_become(const char *user)
+{
+	const struct passwd *pw = getpwnam(user);
+
+	if (!pw)
+		return ERR_NOT_FOUND;
+	if (geteuid() == pw->pw_uid && getuid() == pw->pw_uid)
+		return 0;
+	if (initgroups(user, pw->pw_gid) < 0 || setresgid(pw->pw_gid, pw->pw_gid, pw->pw_gid) < 0 ||
+	    setresuid(pw->pw_uid, pw->pw_uid, pw->pw_uid) < 0)
+		return ERR_DENIED;
+	/* Changing the user makes the process dumpable again on some kernels. */
+	prctl(PR_SET_DUMPABLE, 0, 0, 0, 0);
+	return 0;
+}
+
+int hal_process_chown(const char *path, const char *user)
+{
+	const struct passwd *pw = getpwnam(user);
+
+	if (!pw)
+		return ERR_NOT_FOUND;
+	if (lchown(path, pw->pw_uid, pw->pw_gid) == 0 || errno == ENOENT)
+		return 0;
+	return ERR_DENIED;
+}
+
+void *hal_process_memory(size_t bytes)
+{
+	void *p = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+
+	return p == MAP_FAILED ? NULL : p;
+}
