@@ -52,6 +52,8 @@ int hal_stream_connect(struct hal_socket *s, const struct hal_addr *to, int64_t 
 int hal_stream_listen(struct hal_listener *l, const struct hal_addr *at, struct hal_addr *bound);
 /* Errors: ERR_TIMEOUT, ERR_STOPPING, ERR_NO_MEMORY. *from may be NULL. */
 int hal_stream_accept(struct hal_listener *l, struct hal_socket *s, struct hal_addr *from, int64_t deadline_ms);
+/* From any thread: makes a waiting hal_stream_accept return ERR_STOPPING, and every later one too. */
+void hal_stream_listen_abort(struct hal_listener *l);
 void hal_stream_listen_close(struct hal_listener *l);
 
 /* The operations, by their short names. */
