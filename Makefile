@@ -105,8 +105,7 @@ define build_info
 #define POSTERN_BUILD_TIME $(build_time)LL
 #define POSTERN_TARGET "$(TC)"
 /* The libraries inside: define X(name, version), then use it. */
-#define POSTERN_DEPS \$(foreach d,$(LIBRARIES) $(if $(TC_MUSL),musl),
-    X("$(d)", "$($(d).version)") \)
+#define POSTERN_DEPS$(foreach d,$(LIBRARIES) $(if $(TC_MUSL),musl), X("$(d)", "$($(d).version)"))
 
 #endif
 endef

@@ -2,5 +2,7 @@
 TC_CROSS := mips-linux-gnu-
 TC_ARCH := -march=mips32r2
 TC_KERNEL := mips-linux-gnu
+# 64-bit atomics are calls here.
+TC_LIBS := -latomic
 RUN ?= qemu-mips
 include toolchain/musl.mk
