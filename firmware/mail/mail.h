@@ -113,7 +113,8 @@ struct mail {
 	unsigned field; /* in the header: its field, */
 	size_t item;    /* the field's recipient or custom line, */
 	size_t at;      /* the byte of its value, */
-	bool begun;     /* whether something of the field was written, */
+	bool begun;     /* whether something of the field or body was written, */
+	uint8_t form;   /* how its value is written, */
 	size_t column;  /* and the column of the output line */
 
 	size_t in_len, in_at; /* the body's bytes read and not yet encoded */
@@ -123,6 +124,7 @@ struct mail {
 	unsigned char group[3]; /* base64: bytes of an unfinished group */
 	size_t group_len;
 	char held_space;    /* quoted-printable: a space or tab whose successor is not known yet; 0: none */
+	size_t from_len;    /* quoted-printable: so much of "From" the line consists of */
 
 	size_t out_len, out_at;
 	char in[1024];
