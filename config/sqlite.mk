@@ -3,6 +3,7 @@
 #
 # THREADSAFE=0: SQLite takes no lock at all, not even in its allocator. The store owns the one
 # connection; every sqlite3_* call of the process is made under its mutex or on its thread.
+# No date functions: time comes from the HAL, as a number, never from SQL.
 # Left in on purpose: WAL, blobs, backup, auto_vacuum, ALTER TABLE, foreign keys, RETURNING (which
 # SQLite builds out of triggers, so these stay too) and the progress handler.
 SQLITE_FLAGS := \
@@ -22,6 +23,7 @@ SQLITE_FLAGS := \
 	-DSQLITE_OMIT_AUTHORIZATION \
 	-DSQLITE_OMIT_COMPILEOPTION_DIAGS \
 	-DSQLITE_OMIT_COMPLETE \
+	-DSQLITE_OMIT_DATETIME_FUNCS \
 	-DSQLITE_OMIT_DEPRECATED \
 	-DSQLITE_OMIT_DESERIALIZE \
 	-DSQLITE_OMIT_EXPLAIN \
