@@ -1,2 +1,2 @@
 ROOM := smtp
-SRCS := auth.c body.c client.c reply.c
+SRCS := auth.c body.c client.c path.c reply.c wire.c

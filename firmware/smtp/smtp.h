@@ -195,8 +195,7 @@ struct smtp {
 	bool loopback, needs_rset, used;
 	unsigned auth_step;
 	enum smtp_auth auth_mechanism;
-	int64_t deadline;       /* the caller's */
-	int64_t reply_deadline; /* of the reply that is due next */
+	int64_t deadline; /* the caller's */
 	struct hal_stream *stream; /* what is spoken over: base, or TLS over it; NULL: none */
 	struct hal_mutex lock;     /* over base and aborted, for smtp_abort */
 	struct hal_stream *base;
@@ -206,10 +205,13 @@ struct smtp {
 	size_t due_first, due_count;
 	/* the mail in work */
 	struct {
-		struct smtp_mail *mail;
-		size_t next_rcpt;  /* to be sent */
-		size_t accepted;
-		bool mail_sent, mail_ok, data_sent, rcpt_open;
+		struct smtp_mail *mail;      /* NULL: none */
+		struct smtp_verdict verdict; /* for the mail, should it end now */
+		size_t next_rcpt, rcpts_due; /* to be sent; sent, not answered */
+		size_t open, accepted;       /* recipients worth asking for; answered with 2yz */
+		bool mail_sent, mail_answered, data_sent;
+		bool utf8;                   /* SMTPUTF8 is said */
+		bool stop;                   /* no more commands: the mail ends when all replies are in */
 	} work;
 	struct hal_socket socket;
 	struct net_tls tls;
