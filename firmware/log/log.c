@@ -106,12 +106,8 @@ static void add_field(struct line *l, const struct log_field *f)
 		return;
 	buf_printf(&l->b, l->json ? ",\"%s\":" : " %s=", f->key);
 	switch (f->kind) {
-	case LOG_FIELD_STR:
-		add_value(l, f->s);
-		break;
-	case LOG_FIELD_INT:
-		buf_printf(&l->b, "%lld", (long long)f->n);
-		break;
+	case LOG_FIELD_STR: add_value(l, f->s); break;
+	case LOG_FIELD_INT: buf_printf(&l->b, "%lld", (long long)f->n); break;
 	case LOG_FIELD_BOOL:
 		buf_puts(&l->b, l->json ? (f->n ? "true" : "false") : (f->n ? "yes" : "no"));
 		break;
@@ -120,9 +116,7 @@ static void add_field(struct line *l, const struct log_field *f)
 		timefmt_duration(&b, f->n);
 		add_value(l, buf_view(&b));
 		break;
-	case LOG_FIELD_ERR:
-		add_value(l, str_from(err_name((int)f->n)));
-		break;
+	case LOG_FIELD_ERR: add_value(l, str_from(err_name((int)f->n))); break;
 	}
 	/* A field stands whole or not at all, so that JSON stays JSON. */
 	if (l->b.cut) {

@@ -254,9 +254,9 @@ struct settings {
 struct settings_source {
 	const char *file; /* of -c; NULL: SETTINGS_DEFAULT_FILE if it exists, else the built-in settings */
 	const char *(*getenv)(const char *name); /* NULL: no environment */
-	/* Reads a whole file of at most cap bytes; *mode gets its permission bits (with cap 0 nothing is read and
-	 * only they count). Returns the length. Errors: ERR_NOT_FOUND, ERR_DENIED, ERR_TOO_LARGE, ERR_IO, ERR_INVALID
-	 * (not a file). */
+	/* Reads a whole file of at most cap bytes; *mode gets its permission bits (with cap 0 nothing is read
+	 * and only they count). Returns the length. Errors: ERR_NOT_FOUND, ERR_DENIED, ERR_TOO_LARGE, ERR_IO,
+	 * ERR_INVALID (not a file). */
 	int (*read)(const char *path, void *bytes, size_t cap, unsigned *mode);
 };
 
