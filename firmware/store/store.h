@@ -53,7 +53,7 @@ void store_reconfigure(struct store *s, const struct store_config *config);
 enum store_verb {
 	STORE_ACCEPT, STORE_CLAIM, STORE_FINISH, STORE_RELEASE, STORE_SRC_READ, STORE_JOB_GET, STORE_JOB_LIST,
 	STORE_ATTEMPT_LIST, STORE_RCPT_LIST, STORE_EVENT_LIST, STORE_REQUEUE, STORE_CANCEL, STORE_STATUS,
-	STORE_HOLD, STORE_TICK, STORE_CLOCK_STEPPED
+	STORE_HOLD, STORE_TICK, STORE_CLOCK_STEPPED, STORE_PURGE
 };
 
 /* First member of every operation below. Filled in by the store_*_init of that operation. */
@@ -206,13 +206,15 @@ struct store_job_list {
 	enum job_state state;
 	struct str tenant_id;
 	struct str to;      /* exact recipient address */
-	struct str q;       /* text in subject, recipient or message id */
+	struct str q;       /* text in subject, recipient or message id, ASCII case aside */
+	struct str provider, user_id, template_id, campaign_id, email_type, source_app, related_model_id; /* exact */
 	int64_t cursor;
 	struct store_job *jobs;
 	size_t cap;
 	/* answers */
 	size_t count;
 	bool more;
+	int64_t at; /* the store's: a long search goes on in pieces, so that others get their turn */
 };
 void store_job_list_init(struct store_job_list *l);
 
@@ -273,6 +275,7 @@ struct store_requeue {
 	int64_t id;
 	unsigned batch;
 	unsigned count;
+	int64_t at, at_next; /* the store's: with id 0 each failed job is taken once, however soon it fails again */
 };
 void store_requeue_init(struct store_requeue *r);
 
@@ -326,6 +329,21 @@ struct store_clock_stepped {
 	int64_t delta_ms;
 };
 void store_clock_stepped_init(struct store_clock_stepped *c);
+
+/* Removes jobs for good, at most `batch` a call: call with the same operation until count is 0. Either those of one
+ * final state (COMPLETED, FAILED) that ended before older_than_ms (wall), identities staying for keep_ids; or, with a
+ * recipient, every job that has this address, whatever its state, with its events and identity: the erasure of a
+ * person's data. A claimed job is left (answer busy): ask again later. Errors: ERR_INVALID. */
+struct store_purge {
+	struct store_op op;
+	enum job_state state;
+	int64_t older_than_ms;
+	struct str recipient;
+	unsigned batch;
+	unsigned count, busy; /* answers */
+	int64_t at, at_next;  /* the store's */
+};
+void store_purge_init(struct store_purge *p);
 
 /* ---- hints ---- */
 

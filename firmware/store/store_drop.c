@@ -1,0 +1,153 @@
+/* The drop directory: jobs written by a command while no gateway runs, taken in at the next start. A name is unique and
+ * sorts by time; a file that is not complete has a name beginning with a dot. */
+#include <stdio.h>
+#include <string.h>
+
+#include "hal_entropy.h"
+#include "store/store_internal.h"
+
+#define DROP "drop"
+#define REFUSED "drop/refused"
+#define NAME_CAP 128
+
+static int make_dirs(void)
+{
+	int rc = hal_storage_mkdir(DROP);
+
+	if (rc == 0) rc = hal_storage_mkdir(REFUSED);
+	return rc;
+}
+
+/* A new file with these bytes, synced under its name. */
+static int put_file(const char *dir, const char *name, struct str text)
+{
+	char temp[NAME_CAP], path[NAME_CAP];
+	struct hal_file f;
+
+	snprintf(temp, sizeof temp, "%s/.%s", dir, name);
+	snprintf(path, sizeof path, "%s/%s", dir, name);
+	int rc = hal_file_open(&f, temp, HAL_FILE_CREATE);
+	if (rc == ERR_EXISTS && hal_storage_remove(temp) == 0) rc = hal_file_open(&f, temp, HAL_FILE_CREATE);
+	if (rc < 0) return rc;
+	rc = hal_file_write(&f, text.ptr, text.len);
+	if (rc >= 0) rc = hal_file_sync(&f);
+	hal_file_close(&f);
+	if (rc >= 0) rc = hal_storage_rename(temp, path);
+	if (rc >= 0) return hal_storage_sync_dir(dir);
+	hal_storage_remove(temp);
+	return rc;
+}
+
+int store_drop_put(struct str src, char *name, size_t name_cap)
+{
+	unsigned char chance[6];
+	char own[64];
+	int rc = make_dirs();
+
+	if (rc == 0) rc = hal_storage_sync_dir(DROP);
+	if (rc == 0) rc = hal_storage_sync_dir("");
+	if (rc == 0) rc = hal_entropy_fill(chance, sizeof chance);
+	if (rc < 0) return rc;
+	/* Monotonic time orders what one boot with an unset clock writes; chance keeps two writers apart. */
+	snprintf(own, sizeof own, "%013lld-%012lld-%02x%02x%02x%02x%02x%02x.json", (long long)hal_clock_wall_ms(NULL),
+		 (long long)hal_clock_mono_ms(), chance[0], chance[1], chance[2], chance[3], chance[4], chance[5]);
+	rc = put_file(DROP, own, src);
+	if (rc < 0) return rc;
+	return str_copy(name, name_cap, str_from(own));
+}
+
+/* ---- taking in ---- */
+
+struct next_name {
+	const char *after; /* names up to this one were looked at */
+	char name[NAME_CAP / 2];
+};
+
+static int find_next(void *arg, const char *name)
+{
+	struct next_name *n = arg;
+	size_t len = strlen(name);
+
+	if (name[0] == '.' || len < 6 || len >= sizeof n->name || strcmp(name + len - 5, ".json") != 0) return 0;
+	if (strcmp(name, n->after) <= 0 || (n->name[0] && strcmp(name, n->name) >= 0)) return 0;
+	memcpy(n->name, name, len + 1);
+	return 0;
+}
+
+/* Its bytes. Errors: ERR_TOO_LARGE, those of hal_storage. */
+static int read_file(const char *path, char *buffer, size_t cap, size_t *len)
+{
+	struct hal_file f;
+	int rc = hal_file_open(&f, path, HAL_FILE_READ);
+
+	*len = 0;
+	if (rc < 0) return rc;
+	while (*len < cap) {
+		rc = hal_file_read(&f, (int64_t)*len, buffer + *len, cap - *len);
+		if (rc <= 0) break;
+		*len += (size_t)rc;
+	}
+	hal_file_close(&f);
+	return rc < 0 ? rc : *len == cap ? ERR_TOO_LARGE : 0;
+}
+
+static int refuse(const char *name, const char *reason)
+{
+	char from[NAME_CAP], to[NAME_CAP], why[NAME_CAP];
+
+	snprintf(from, sizeof from, DROP "/%s", name);
+	snprintf(to, sizeof to, REFUSED "/%s", name);
+	snprintf(why, sizeof why, "%s.reason", name);
+	log_warn("store", "dropped job refused -> kept in drop/refused", LOG_TEXT("name", name), LOG_TEXT("reason", reason));
+	int rc = put_file(REFUSED, why, str_from(reason));
+	if (rc < 0) return rc;
+	rc = hal_storage_rename(from, to);
+	if (rc == 0) rc = hal_storage_sync_dir(REFUSED);
+	return rc < 0 ? rc : hal_storage_sync_dir(DROP);
+}
+
+static int take_one(const char *name, char *buffer, size_t cap, int (*fn)(void *, char *, size_t, char *, size_t), void *arg,
+		    bool *refused)
+{
+	char path[NAME_CAP], reason[512] = "";
+	size_t len;
+
+	snprintf(path, sizeof path, DROP "/%s", name);
+	int rc = read_file(path, buffer, cap, &len);
+	if (rc == ERR_TOO_LARGE) snprintf(reason, sizeof reason, "larger than a job may be");
+	if (rc == 0) rc = fn(arg, buffer, len, reason, sizeof reason);
+	if (rc >= 0) {
+		rc = hal_storage_remove(path);
+		return rc < 0 ? rc : hal_storage_sync_dir(DROP);
+	}
+	*refused = err_class(rc) == ERR_CLASS_GIVE_UP;
+	return *refused ? refuse(name, reason[0] ? reason : err_text(rc)) : rc;
+}
+
+int store_drop_take(char *buffer, size_t cap, int (*fn)(void *arg, char *text, size_t len, char *reason, size_t reason_cap),
+		    void *arg, unsigned *refused)
+{
+	struct next_name n;
+	char after[sizeof n.name] = "";
+	int taken = 0, error = 0;
+
+	if (refused) *refused = 0;
+	if (cap <= 8) return ERR_INVALID;
+	while (true) {
+		bool no = false;
+
+		n = (struct next_name){ .after = after };
+		int rc = hal_storage_list(DROP, find_next, &n);
+		if (rc == ERR_NOT_FOUND) return 0; /* nobody dropped anything yet */
+		if (rc < 0) return rc;
+		if (!n.name[0]) break;
+		rc = make_dirs();
+		/* A decoder wants some bytes behind the text (JSON_PADDING). */
+		if (rc == 0) rc = take_one(n.name, buffer, cap - 8, fn, arg, &no);
+		if (rc < 0 && !error) error = rc;
+		if (rc == 0 && !no) taken++;
+		if (rc == 0 && no && refused) ++*refused;
+		memcpy(after, n.name, sizeof after);
+	}
+	return taken ? taken : error;
+}
