@@ -14,9 +14,9 @@ int hal_process_harden(void);
  * Errors: ERR_NOT_FOUND (no such user), ERR_DENIED (not started as root). */
 int hal_process_become(const char *user);
 
-/* Gives a path to that user before becoming it, when it exists (the data directory of an earlier start as root).
- * Errors: ERR_NOT_FOUND, ERR_DENIED. */
-int hal_process_chown(const char *path, const char *user);
+/* Before hal_process_become, as root: makes the directory when it is missing (mode 0700) and gives it to that user.
+ * Errors: ERR_NOT_FOUND (no such user), ERR_DENIED. */
+int hal_process_own_dir(const char *path, const char *user);
 
 /* Memory for the whole life of the process, zeroed, not in RAM before it is touched. NULL when there is none. */
 void *hal_process_memory(size_t bytes);

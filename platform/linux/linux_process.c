@@ -39,15 +39,17 @@ int hal_process_become(const char *user)
 	return 0;
 }
 
-int hal_process_chown(const char *path, const char *user)
+int hal_process_own_dir(const char *path, const char *user)
 {
 	const struct passwd *pw = getpwnam(user);
 
 	if (!pw)
 		return ERR_NOT_FOUND;
-	if (lchown(path, pw->pw_uid, pw->pw_gid) == 0 || errno == ENOENT)
+	if (geteuid() != 0)
 		return 0;
-	return ERR_DENIED;
+	if (mkdir(path, 0700) < 0 && errno != EEXIST)
+		return ERR_DENIED;
+	return lchown(path, pw->pw_uid, pw->pw_gid) == 0 ? 0 : ERR_DENIED;
 }
 
 void *hal_process_memory(size_t bytes)

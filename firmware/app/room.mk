@@ -1,0 +1,2 @@
+ROOM := app
+SRCS := app.c

@@ -1,0 +1,2 @@
+ROOM := cli
+SRCS := main.c commands.c client.c send.c screens.c selftest.c

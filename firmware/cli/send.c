@@ -1,0 +1,285 @@
+/* send: a job from a file, the standard input or flags; to the gateway, or into the drop directory when none runs. */
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/err.h"
+#include "cli/room.h"
+#include "hal_clock.h"
+#include "hal_process.h"
+#include "hal_storage.h"
+#include "store/store.h"
+
+#define POLL_MS 100
+/* How long a gateway that has the storage but no socket yet (or no more) is waited for. */
+#define STARTING_MS 5000
+
+static void *memory(size_t bytes)
+{
+	void *p = hal_process_memory(bytes);
+
+	if (!p)
+		cli_fail(CLI_FAILED, "%s", err_text(ERR_NO_MEMORY));
+	return p;
+}
+
+/* ---- the job's text ---- */
+
+static int read_all(struct cli *c, FILE *f, const char *name, struct str *out)
+{
+	size_t cap = (size_t)c->settings->limits.job_bytes + 1, n;
+	char *input = memory(cap);
+
+	if (!input)
+		return CLI_FAILED;
+	n = fread(input, 1, cap, f);
+	if (ferror(f))
+		return cli_fail(CLI_FAILED, "%s: %s", name, strerror(errno));
+	if (n == cap)
+		return cli_fail(CLI_FAILED, "%s: larger than [limits] job_bytes", name);
+	*out = (struct str){input, n};
+	return 0;
+}
+
+static int read_job(struct cli *c, const char *name, struct str *job)
+{
+	FILE *f;
+	int code;
+
+	if (strcmp(name, "-") == 0)
+		return read_all(c, stdin, "standard input", job);
+	f = fopen(name, "rbe");
+	if (!f)
+		return cli_fail(CLI_FAILED, "%s: %s", name, strerror(errno));
+	code = read_all(c, f, name, job);
+	fclose(f);
+	return code;
+}
+
+static void put_string(struct buf *b, const char *name, struct str s)
+{
+	buf_printf(b, "%s\"%s\":\"", b->len > 1 ? "," : "", name);
+	buf_json(b, s);
+	buf_puts(b, "\"");
+}
+
+static void put_option(struct cli *c, struct buf *b, const char *name, const char *option)
+{
+	const char *value = cli_option(c, option, NULL);
+
+	if (value)
+		put_string(b, name, str_from(value));
+}
+
+static void put_list(struct cli *c, struct buf *b, const char *name, const char *option)
+{
+	const char *value, *comma = "";
+	int at = 0;
+
+	if (!cli_option(c, option, NULL))
+		return;
+	buf_printf(b, "%s\"%s\":[", b->len > 1 ? "," : "", name);
+	while ((value = cli_option(c, option, &at))) {
+		buf_printf(b, "%s\"", comma);
+		buf_json(b, str_from(value));
+		buf_puts(b, "\"");
+		comma = ",";
+	}
+	buf_puts(b, "]");
+}
+
+/* The bodies: --text is the text part, --html the HTML part, both make an alternative. */
+static int put_bodies(struct cli *c, struct buf *b)
+{
+	const char *text = cli_option(c, "--text", NULL), *html = cli_option(c, "--html", NULL);
+	struct str body = str_from(text);
+	int code;
+
+	if (!text && !html)
+		return cli_fail(CLI_USAGE, "send wants --text or --html");
+	if (text && strcmp(text, "-") == 0) {
+		code = read_all(c, stdin, "standard input", &body);
+		if (code != 0)
+			return code;
+	}
+	/* Bytes that are no UTF-8 are refused, as everywhere, not replaced. */
+	if (!str_is_utf8(body))
+		return cli_fail(CLI_FAILED, "the text is not UTF-8");
+	put_string(b, "body_format", html ? STR("HTML") : STR("TEXT"));
+	put_string(b, "body_content", html ? str_from(html) : body);
+	if (html && text)
+		put_string(b, "text_content", body);
+	return 0;
+}
+
+static int make_job(struct cli *c, struct str *job)
+{
+	size_t cap = (size_t)c->settings->limits.job_bytes + 1;
+	char *text = memory(cap);
+	struct buf b;
+	int code;
+
+	if (!text)
+		return CLI_FAILED;
+	if (cli_flag(c, "--attach"))
+		return cli_fail(CLI_USAGE, "--attach is not built into this version");
+	if (!cli_flag(c, "--to") && !cli_flag(c, "--cc") && !cli_flag(c, "--bcc"))
+		return cli_fail(CLI_USAGE, "send wants a job, or --to ADDRESS");
+	buf_init(&b, text, cap);
+	buf_puts(&b, "{");
+	put_list(c, &b, "to", "--to");
+	put_list(c, &b, "cc", "--cc");
+	put_list(c, &b, "bcc", "--bcc");
+	put_option(c, &b, "subject", "--subject");
+	put_option(c, &b, "from", "--from");
+	put_option(c, &b, "provider_id", "--provider");
+	put_option(c, &b, "tenant_id", "--tenant");
+	put_option(c, &b, "message_id", "--message-id");
+	code = put_bodies(c, &b);
+	if (code != 0)
+		return code;
+	buf_puts(&b, "}");
+	*job = buf_view(&b);
+	return b.cut ? cli_fail(CLI_FAILED, "larger than [limits] job_bytes") : 0;
+}
+
+/* ---- to the gateway ---- */
+
+static int wait_final(struct cli *c, int64_t id)
+{
+	struct cli_reply reply;
+	char path[64];
+	int code;
+
+	snprintf(path, sizeof(path), "/api/emails/%lld", (long long)id);
+	for (;;) {
+		struct str state;
+
+		code = cli_request(c, "GET", path, (struct str){0}, false, true, &reply);
+		if (code != 0 || !cli_reply_ok(&reply, &code))
+			return code;
+		state = cli_str(reply.json, "state");
+		if (str_eq(state, STR("completed")))
+			return CLI_DONE;
+		if (str_eq(state, STR("failed")))
+			return cli_fail(CLI_FAILED, "not sent: %s", cli_text(reply.json, "error"));
+		hal_clock_sleep_until(hal_clock_in(POLL_MS));
+	}
+}
+
+/* The ids of what was accepted, one a line. */
+static int64_t print_ids(const struct json *answer)
+{
+	const struct json *items = cli_get(answer, "items"), *item;
+	struct json_iter it;
+	int64_t id = cli_int(answer, "id");
+
+	if (!items) {
+		cli_print("%lld\n", (long long)id);
+		return id;
+	}
+	json_iter_init(&it, items);
+	while (json_iter_next(&it, NULL, &item))
+		cli_print("%lld\n", (long long)cli_int(item, "id"));
+	return 0;
+}
+
+static int submit(struct cli *c, struct str job)
+{
+	struct cli_reply reply;
+	bool wait = cli_flag(c, "--wait");
+	int code = cli_request_quietly(c, "POST", "/api/emails", job, true, !c->json || wait, &reply);
+	int64_t id;
+
+	if (code != 0)
+		return code;
+	if (c->json && !wait) {
+		fwrite(reply.text, 1, reply.len, stdout);
+		cli_print("\n");
+		return reply.status < 300 ? CLI_DONE : reply.status == 507 || reply.status == 503 ? CLI_TRY_LATER : CLI_FAILED;
+	}
+	if (!cli_reply_ok(&reply, &code))
+		return code;
+	id = print_ids(reply.json);
+	fflush(stdout);
+	return wait && id > 0 ? wait_final(c, id) : CLI_DONE;
+}
+
+/* ---- into the drop directory ---- */
+
+/* The judgement that is possible without a gateway: format and provider. */
+static int judge(struct cli *c, struct str job)
+{
+	size_t arena_bytes = job_decode_arena_bytes(job.len);
+	char *text = memory(job.len + JSON_PADDING);
+	void *values = memory(arena_bytes);
+	struct job_limits limits = {.job_bytes = (size_t)c->settings->limits.job_bytes,
+				    .recipients = (size_t)c->settings->limits.recipients,
+				    .envelope_bytes = LIMIT_job_header_bytes};
+	struct job_problem problem = {"", ""};
+	struct job decoded;
+	struct arena a;
+
+	if (!text || !values)
+		return CLI_FAILED;
+	if (job.len > 0)
+		memcpy(text, job.ptr, job.len);
+	arena_init(&a, values, arena_bytes);
+	if (job_decode(&a, text, job.len, &limits, &decoded, &problem) < 0)
+		return cli_fail(CLI_FAILED, "%s: %s", problem.pointer, problem.reason);
+	if (decoded.provider_id.len > 0) {
+		for (size_t i = 0; i < c->settings->provider_count; i++)
+			if (str_eq(decoded.provider_id, str_from(c->settings->provider[i].provider_id)))
+				return 0;
+		return cli_fail(CLI_FAILED, "/provider_id: there is no provider " STR_FMT, STR_ARG(decoded.provider_id));
+	}
+	return 0;
+}
+
+static int drop(struct cli *c, struct str job)
+{
+	char name[HAL_PATH_MAX];
+	int rc = judge(c, job);
+
+	if (rc != 0)
+		return rc;
+	rc = hal_storage_open(c->settings->gateway.data_dir);
+	if (rc < 0)
+		return rc;
+	rc = store_drop_put(job, name, sizeof(name));
+	hal_storage_close();
+	if (rc < 0)
+		return cli_fail(rc == ERR_NO_SPACE ? CLI_TRY_LATER : CLI_FAILED, "%s: %s", c->settings->gateway.data_dir,
+				err_text(rc));
+	if (c->json)
+		cli_print("{\"success\":true,\"status\":\"dropped\",\"file\":\"%s\"}\n", name);
+	else
+		cli_print("%s: no gateway runs, the job is taken in when one starts\n", name);
+	return CLI_DONE;
+}
+
+int cli_send(struct cli *c)
+{
+	int64_t end = hal_clock_in(STARTING_MS);
+	struct str job = {0};
+	int code = c->operand_count > 0 ? read_job(c, c->operands[0], &job) : make_job(c, &job);
+
+	if (code == 0 && c->operand_count > 0 && c->given_count > (cli_flag(c, "--wait") ? 1 : 0))
+		code = cli_fail(CLI_USAGE, "a job or flags, not both");
+	if (code != 0)
+		return code;
+	for (;;) {
+		code = submit(c, job);
+		if (code != CLI_NO_GATEWAY)
+			return code;
+		code = drop(c, job);
+		if (code >= 0)
+			return code;
+		if (code != ERR_BUSY)
+			return cli_fail(CLI_FAILED, "%s: %s", c->settings->gateway.data_dir, err_text(code));
+		/* A gateway holds the storage: it is starting, or stopping. */
+		if (hal_clock_mono_ms() >= end)
+			return cli_fail(CLI_TRY_LATER, "a gateway is starting or stopping");
+		hal_clock_sleep_until(hal_clock_in(POLL_MS));
+	}
+}

@@ -1,0 +1,27 @@
+/* hal_process: there are no users and no limits here. */
+#include "hal_process.h"
+
+#include <stdlib.h>
+
+int hal_process_harden(void)
+{
+	return 0;
+}
+
+int hal_process_become(const char *user)
+{
+	(void)user;
+	return 0;
+}
+
+int hal_process_chown(const char *path, const char *user)
+{
+	(void)path;
+	(void)user;
+	return 0;
+}
+
+void *hal_process_memory(size_t bytes)
+{
+	return calloc(1, bytes);
+}
