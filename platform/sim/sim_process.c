@@ -14,7 +14,7 @@ int hal_process_become(const char *user)
 	return 0;
 }
 
-int hal_process_chown(const char *path, const char *user)
+int hal_process_own_dir(const char *path, const char *user)
 {
 	(void)path;
 	(void)user;

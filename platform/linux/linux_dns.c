@@ -1,0 +1,171 @@
+/* getaddrinfo cannot be interrupted, so each question has a short-lived thread of its own. Whoever asks
+ * waits for it until his deadline and then goes; the thread finds out when it comes back. A new thread
+ * has new resolver state in glibc, and musl has none: either way resolv.conf is read as it is now. */
+#include <netdb.h>
+#include <netinet/in.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/socket.h>
+
+#include "base/err.h"
+#include "common/common.h"
+#include "hal_clock.h"
+#include "hal_dns.h"
+#include "hal_thread.h"
+#include "linux/linux.h"
+
+/* Questions at a time, those included whose asker has gone: a resolver that hangs holds them for some
+ * seconds. */
+#define QUESTIONS_MAX 8
+#define ANSWERS_MAX 16
+#define STACK_BYTES (256u << 10) /* glibc's resolver lives on the stack */
+
+enum question_state { QUESTION_FREE, QUESTION_ASKED, QUESTION_ANSWERED };
+
+struct question {
+	enum question_state state;
+	bool deserted;
+	char host[256];
+	struct hal_addr answers[ANSWERS_MAX];
+	int result; /* number of answers, or an error */
+};
+
+static pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER;
+static pthread_once_t once = PTHREAD_ONCE_INIT;
+static pthread_cond_t changed; /* a question was answered or became free */
+static struct question questions[QUESTIONS_MAX];
+
+static void cond_make(void)
+{
+	linux_cond_init(&changed);
+}
+
+static int err_of(int eai)
+{
+	switch (eai) {
+	case EAI_NONAME:
+#if defined(EAI_NODATA) && EAI_NODATA != EAI_NONAME
+	case EAI_NODATA:
+#endif
+		return ERR_DNS_NO_NAME;
+	case EAI_MEMORY:
+		return ERR_NO_MEMORY;
+	default:
+		return ERR_DNS;
+	}
+}
+
+static int answers_from(const struct addrinfo *list, struct hal_addr out[ANSWERS_MAX])
+{
+	int n = 0;
+
+	for (const struct addrinfo *a = list; a != NULL && n < ANSWERS_MAX; a = a->ai_next) {
+		struct hal_addr *o = &out[n];
+
+		memset(o, 0, sizeof *o);
+		if (a->ai_family == AF_INET) {
+			const struct sockaddr_in *ip4 = (const void *)a->ai_addr;
+			o->family = HAL_FAMILY_IP4;
+			memcpy(o->bytes, &ip4->sin_addr, 4);
+			n++;
+		} else if (a->ai_family == AF_INET6) {
+			const struct sockaddr_in6 *ip6 = (const void *)a->ai_addr;
+			o->family = HAL_FAMILY_IP6;
+			o->scope = ip6->sin6_scope_id;
+			memcpy(o->bytes, &ip6->sin6_addr, 16);
+			n++;
+		}
+	}
+	return n > 0 ? n : ERR_DNS_NO_NAME;
+}
+
+static void *resolver_main(void *arg)
+{
+	struct question *q = arg;
+	const struct addrinfo hints = {.ai_family = AF_UNSPEC, .ai_socktype = SOCK_STREAM};
+	struct addrinfo *list = NULL;
+	struct hal_addr answers[ANSWERS_MAX];
+
+	/* host is not changed while the question is asked. */
+	int rc = getaddrinfo(q->host, NULL, &hints, &list);
+	int result = rc == 0 ? answers_from(list, answers) : err_of(rc);
+	if (rc == 0)
+		freeaddrinfo(list);
+
+	pthread_mutex_lock(&mutex);
+	if (result > 0)
+		memcpy(q->answers, answers, (size_t)result * sizeof answers[0]);
+	q->result = result;
+	q->state = q->deserted ? QUESTION_FREE : QUESTION_ANSWERED;
+	pthread_cond_broadcast(&changed);
+	pthread_mutex_unlock(&mutex);
+	return NULL;
+}
+
+static int resolver_start(struct question *q)
+{
+	pthread_attr_t attr;
+	pthread_t t;
+
+	if (pthread_attr_init(&attr) != 0)
+		return ERR_NO_MEMORY;
+	pthread_attr_setstacksize(&attr, STACK_BYTES);
+	pthread_attr_setdetachstate(&attr, PTHREAD_CREATE_DETACHED);
+	int rc = pthread_create(&t, &attr, resolver_main, q);
+	pthread_attr_destroy(&attr);
+	return rc == 0 ? 0 : ERR_NO_MEMORY;
+}
+
+/* A free place, or NULL at the deadline. Under the mutex. */
+static struct question *question_take(int64_t deadline_ms)
+{
+	for (;;) {
+		for (size_t i = 0; i < QUESTIONS_MAX; i++)
+			if (questions[i].state == QUESTION_FREE)
+				return &questions[i];
+		if (linux_cond_wait(&changed, &mutex, deadline_ms) < 0)
+			return NULL;
+	}
+}
+
+/* Under the mutex. */
+static int question_ask(struct question *q, const char *host, struct hal_addr *out, size_t cap, int64_t deadline_ms)
+{
+	q->deserted = false;
+	snprintf(q->host, sizeof q->host, "%s", host);
+	q->state = QUESTION_ASKED;
+	if (resolver_start(q) < 0) {
+		q->state = QUESTION_FREE;
+		return ERR_NO_MEMORY;
+	}
+	while (q->state == QUESTION_ASKED) {
+		if (linux_cond_wait(&changed, &mutex, deadline_ms) < 0 && q->state == QUESTION_ASKED) {
+			q->deserted = true;
+			return ERR_TIMEOUT;
+		}
+	}
+	int n = q->result;
+	if (n > 0 && (size_t)n > cap)
+		n = (int)cap;
+	if (n > 0)
+		memcpy(out, q->answers, (size_t)n * sizeof *out);
+	q->state = QUESTION_FREE;
+	pthread_cond_broadcast(&changed);
+	return n;
+}
+
+int hal_dns_resolve(const char *host, uint16_t port, struct hal_addr *out, size_t cap, int64_t deadline_ms)
+{
+	int n = common_dns_local(host, port, out, cap);
+
+	if (n != 0)
+		return n;
+	pthread_once(&once, cond_make);
+	pthread_mutex_lock(&mutex);
+	struct question *q = question_take(deadline_ms);
+	n = q == NULL ? ERR_TIMEOUT : question_ask(q, host, out, cap, deadline_ms);
+	pthread_mutex_unlock(&mutex);
+	for (int i = 0; i < n; i++)
+		out[i].port = port;
+	return n;
+}
