@@ -1,0 +1,269 @@
+/* Connections, kept from mail to mail and from worker to worker. There are as many as workers, and a
+ * worker uses one at a time, so that one that is free or idle can always be had. */
+#include <stdio.h>
+
+#include "base/check.h"
+#include "base/err.h"
+#include "hal_link.h"
+#include "provider/pool.h"
+
+static uint32_t link_generation(void)
+{
+	struct hal_link_state link;
+
+	hal_link_get(&link);
+	return link.generation;
+}
+
+/* The idle one of p (NULL: of anybody) that was used last (first: whose turn to be closed has come
+ * longest). */
+static struct conn *find_idle(struct provider_pool *pool, const struct provider *p, bool first)
+{
+	struct conn *found = NULL;
+
+	for (unsigned i = 0; i < pool->worker_cap; i++) {
+		struct conn *c = &pool->conns[i];
+
+		if (c->state != CONN_IDLE || (p && c->provider != p))
+			continue;
+		if (!found || (c->idle_since_ms < found->idle_since_ms) == first)
+			found = c;
+	}
+	return found;
+}
+
+static struct conn *find_free(struct provider_pool *pool)
+{
+	for (unsigned i = 0; i < pool->worker_cap; i++)
+		if (pool->conns[i].state == CONN_FREE)
+			return &pool->conns[i];
+	return NULL;
+}
+
+struct conn *conn_take(struct provider_pool *pool, struct provider *p)
+{
+	struct conn *c = find_idle(pool, p, false);
+
+	if (c) {
+		c->state = CONN_BUSY;
+		return c;
+	}
+	while ((c = find_free(pool)) == NULL) {
+		c = find_idle(pool, NULL, true);
+		CHECK(c);
+		c->state = CONN_BUSY;
+		conn_close(pool, c);
+	}
+	c->state = CONN_BUSY;
+	c->provider = p;
+	c->mails = 0;
+	p->refs++;
+	return c;
+}
+
+void conn_give(struct provider_pool *pool, struct conn *c)
+{
+	struct provider *p = c->provider;
+
+	if (!c->open || !smtp_ready(&c->smtp) || c->mails >= p->spec.messages_per_connection ||
+	    pool->stopping || p->slot != PROVIDER_SLOT_LIVE || c->link_generation != link_generation()) {
+		conn_close(pool, c);
+		return;
+	}
+	c->state = CONN_IDLE;
+	c->idle_since_ms = hal_clock_mono_ms();
+}
+
+struct conn *conn_expired(struct provider_pool *pool, int64_t now_ms, int64_t *until_ms)
+{
+	uint32_t generation = link_generation();
+
+	for (unsigned i = 0; i < pool->worker_cap; i++) {
+		struct conn *c = &pool->conns[i];
+
+		if (c->state != CONN_IDLE)
+			continue;
+		if (now_ms >= c->idle_since_ms + CONN_IDLE_MS || c->provider->slot != PROVIDER_SLOT_LIVE ||
+		    c->link_generation != generation) {
+			c->state = CONN_BUSY;
+			return c;
+		}
+		if (c->idle_since_ms + CONN_IDLE_MS < *until_ms)
+			*until_ms = c->idle_since_ms + CONN_IDLE_MS;
+	}
+	return NULL;
+}
+
+/* Under the lock, which is given away while smtp says good-bye. */
+static void conn_shut(struct provider_pool *pool, struct conn *c)
+{
+	if (!c->open)
+		return;
+	/* From here on nobody may abort it; its QUIT is bounded. */
+	c->open = false;
+	c->provider->status.connections--;
+	hal_mutex_unlock(&pool->lock);
+	smtp_close(&c->smtp);
+	hal_mutex_lock(&pool->lock);
+}
+
+void conn_close(struct provider_pool *pool, struct conn *c)
+{
+	struct provider *p = c->provider;
+
+	conn_shut(pool, c);
+	c->provider = NULL;
+	c->state = CONN_FREE;
+	pool_unref(pool, p);
+}
+
+void conn_abort_all(struct provider_pool *pool)
+{
+	for (unsigned i = 0; i < pool->worker_cap; i++)
+		if (pool->conns[i].open)
+			smtp_abort(&pool->conns[i].smtp);
+}
+
+/* ---- sending ---- */
+
+static int tls_ready(struct provider *p, struct buf *why)
+{
+	const struct net_tls_settings settings = {
+		.side = NET_TLS_CLIENT,
+		.insecure = !p->spec.tls_verify,
+		.ca_path = p->spec.tls_ca,
+		.cert_path = p->spec.tls_cert,
+		.key_path = p->spec.tls_key,
+	};
+	int rc = 0;
+
+	if (p->spec.tls == SMTP_TLS_NONE)
+		return 0;
+	hal_mutex_lock(&p->ready_lock);
+	if (!p->tls_ready)
+		rc = net_tls_config_init(&p->tls, &settings, why);
+	if (rc >= 0)
+		p->tls_ready = true;
+	hal_mutex_unlock(&p->ready_lock);
+	return rc < 0 ? rc : 0;
+}
+
+static void conn_init(struct provider_pool *pool, struct conn *c)
+{
+	struct provider *p = c->provider;
+	const struct smtp_config config = {
+		.host = p->spec.host,
+		.port = p->spec.port,
+		.tls = p->spec.tls,
+		.tls_config = p->spec.tls == SMTP_TLS_NONE ? NULL : &p->tls,
+		.auth = p->spec.auth,
+		.username = p->spec.username,
+		.password = p->spec.password,
+		.helo = p->spec.helo,
+	};
+
+	smtp_init(&c->smtp, &config);
+	hal_mutex_lock(&pool->lock);
+	c->open = true;
+	c->mails = 0;
+	c->link_generation = link_generation();
+	p->status.connections++;
+	p->status.connects++;
+	if (pool->aborting)
+		smtp_abort(&c->smtp);
+	hal_mutex_unlock(&pool->lock);
+}
+
+/* A fresh connection. On failure *v says why. */
+static int conn_open(struct provider_pool *pool, struct conn *c, struct smtp_verdict *v)
+{
+	struct buf why;
+	int rc;
+
+	hal_mutex_lock(&pool->lock);
+	conn_shut(pool, c);
+	hal_mutex_unlock(&pool->lock);
+	*v = (struct smtp_verdict){.class = SMTP_HOLD};
+	buf_init(&why, v->reply.text, sizeof v->reply.text);
+	rc = tls_ready(c->provider, &why);
+	if (rc < 0) {
+		/* Files that cannot be had are the provider's trouble, not the storage's: others must go
+		 * on. */
+		v->err = rc == ERR_NO_MEMORY ? rc : ERR_TLS;
+		return v->err;
+	}
+	conn_init(pool, c);
+	rc = smtp_open(&c->smtp, hal_clock_in(CONN_OPEN_MS));
+	*v = c->smtp.verdict;
+	return rc;
+}
+
+static size_t count_open_rcpts(const struct smtp_mail *mail)
+{
+	size_t n = 0;
+
+	for (size_t i = 0; i < mail->rcpt_count; i++)
+		n += !mail->rcpts[i].skip;
+	return n;
+}
+
+/* What has its verdict takes no part in the next round. */
+static void settle_rcpts(struct smtp_mail *mail)
+{
+	for (size_t i = 0; i < mail->rcpt_count; i++)
+		if (mail->rcpts[i].verdict.class != SMTP_NONE && mail->rcpts[i].verdict.class != SMTP_AGAIN)
+			mail->rcpts[i].skip = true;
+}
+
+static void fail_rcpts(struct smtp_mail *mail, const struct smtp_verdict *v)
+{
+	mail->verdict = *v;
+	for (size_t i = 0; i < mail->rcpt_count; i++)
+		if (!mail->rcpts[i].skip)
+			mail->rcpts[i].verdict = *v;
+}
+
+static bool is_aborting(struct provider_pool *pool)
+{
+	bool aborting;
+
+	hal_mutex_lock(&pool->lock);
+	aborting = pool->aborting;
+	hal_mutex_unlock(&pool->lock);
+	return aborting;
+}
+
+void conn_send(struct worker *w, struct conn *c)
+{
+	struct smtp_mail *mail = &w->envelope;
+	struct smtp_verdict v;
+
+	w->reused = c->open && smtp_ready(&c->smtp);
+	/* A round for each share of the recipients that the server takes, and for a connection that had
+	 * died. */
+	for (size_t round = 0; count_open_rcpts(mail) > 0; round++) {
+		bool aborting = is_aborting(w->pool);
+
+		if (round > mail->rcpt_count + 2 || aborting) {
+			v = (struct smtp_verdict){.class = SMTP_TRY};
+			v.err = aborting ? ERR_STOPPING : ERR_PROTOCOL;
+			fail_rcpts(mail, &v);
+			return;
+		}
+		if (!c->open || !smtp_ready(&c->smtp)) {
+			w->reused = false;
+			if (conn_open(w->pool, c, &v) < 0) {
+				fail_rcpts(mail, &v);
+				return;
+			}
+		}
+		snprintf(w->host, sizeof w->host, "%s", c->smtp.peer.text);
+		c->mails++;
+		(void)smtp_send(&c->smtp, mail, HAL_FOREVER);
+		settle_rcpts(mail);
+		if (mail->verdict.class == SMTP_SENT)
+			w->sent_reply = mail->verdict.reply;
+		else if (mail->verdict.class != SMTP_AGAIN && mail->verdict.class != SMTP_FAIL)
+			return;
+	}
+}
