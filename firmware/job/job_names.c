@@ -1,3 +1,5 @@
+#include <string.h>
+
 #include "base/check.h"
 #include "base/err.h"
 #include "job/job.h"
@@ -57,14 +59,14 @@ const char *job_priority_name(enum job_priority p)
 	return priorities[p];
 }
 
-#define ID_PART_MAX 64
 #define ID_HASH_BYTES 10
-#define ID_MAX 250
+#define ID_PART_MAX 48
+#define ID_DOMAIN_MAX 180 /* with the rest below 255 */
 
 /* Readable for people who look for an id in a server's log; unique by the hash. */
-static void add_id_part(struct buf *b, struct str id, size_t max)
+static void add_id_part(struct buf *b, struct str id)
 {
-	for (size_t i = 0; i < id.len && i < max; i++) {
+	for (size_t i = 0; i < id.len && i < ID_PART_MAX; i++) {
 		char c = id.ptr[i];
 		bool plain = (c >= '0' && c <= '9') || (c >= 'A' && c <= 'Z') || (c >= 'a' && c <= 'z') ||
 			     c == '_';
@@ -73,11 +75,23 @@ static void add_id_part(struct buf *b, struct str id, size_t max)
 	}
 }
 
+/* The part of a very long domain that its owner still owns: without its first labels. */
+static struct str shorten(struct str domain)
+{
+	while (domain.len > ID_DOMAIN_MAX) {
+		const char *dot = memchr(domain.ptr, '.', domain.len);
+
+		if (!dot)
+			return STR("localhost");
+		domain.len -= (size_t)(dot + 1 - domain.ptr);
+		domain.ptr = dot + 1;
+	}
+	return domain;
+}
+
 void job_message_id(struct buf *b, struct str tenant_id, struct str message_id, struct str from_domain)
 {
-	struct str domain = from_domain.len > 0 ? from_domain : STR("localhost");
 	unsigned char hash[DIGEST_SHA256_BYTES];
-	size_t taken = 2 * ID_HASH_BYTES + 2 + domain.len;
 	struct digest d;
 
 	digest_init(&d);
@@ -85,10 +99,9 @@ void job_message_id(struct buf *b, struct str tenant_id, struct str message_id, 
 	digest_add_field(&d, message_id);
 	digest_finish(&d, hash);
 	digest_hex(b, hash, ID_HASH_BYTES);
-	if (message_id.len > 0 && taken < ID_MAX) {
+	if (message_id.len > 0)
 		buf_puts(b, ".");
-		add_id_part(b, message_id, taken + ID_PART_MAX <= ID_MAX ? ID_PART_MAX : ID_MAX - taken);
-	}
+	add_id_part(b, message_id);
 	buf_puts(b, "@");
-	buf_str(b, domain);
+	buf_str(b, from_domain.len > 0 ? shorten(from_domain) : STR("localhost"));
 }

@@ -633,8 +633,10 @@ static void takes_the_setup_guides_example(void **state)
 	assert_null(job.from.addr.ptr);
 	/* the optional ones as Python's None, and the uuid keys of some models */
 	static const char least[] =
-		"{\"email_type\":\"t\",\"subject\":\"s\",\"recipients\":[\"a@b.c\"],\"context\":{},\"template_path\":null,"
-		"\"html_body\":null,\"plain_body\":\"x\",\"attachments\":[],\"source_app\":\"s\",\"related_model_id\":\"6f1c\"}";
+		"{\"email_type\":\"t\",\"subject\":\"s\",\"recipients\":[\"a@b.c\"],\"context\":{},"
+		"\"template_path\":null,"
+		"\"html_body\":null,\"plain_body\":\"x\",\"attachments\":[],\"source_app\":\"s\","
+		"\"related_model_id\":\"6f1c\"}";
 	assert_int_equal(decode_with(least, strlen(least), &first), 0);
 	assert_str(job.related_model_id, "6f1c");
 	assert_null(job.context.ptr);
@@ -651,7 +653,8 @@ static void takes_the_unusual(void **state)
 		WITH("\"template_id\":\"a label beside a body\""),
 		WITH("\"tenant_id\":\"\",\"message_id\":\"\",\"subject\":\"\""),
 		WITH("\"subject\":\"tab\\tand \\u20ac \\ud83d\\ude00\""),
-		WITH("\"priority\":\"High\",\"send_at\":\"2020-01-01T00:00:00+01:00\",\"expires_at\":\"2030-01-01T00:00:00Z\""),
+		WITH("\"priority\":\"High\",\"send_at\":\"2020-01-01T00:00:00+01:00\","
+		"\"expires_at\":\"2030-01-01T00:00:00Z\""),
 		WITH("\"timestamp\":\"whenever\""),
 		HEADER("\"X-A\":[\"1\",2],\"X-B\":null,\"X-C\":[],\"X-D\":-1.50,\"X-E\":\"\xc3\xbc\""),
 		HEADER("\"Reply-To\":\"a@b.c, "
@@ -659,7 +662,8 @@ static void takes_the_unusual(void **state)
 		"{\"bcc\":[\"a@b.c\"],\"body_content\":\"\"}",
 		"{\"to\":[],\"cc\":[\"root\"],\"body_content\":\"\\u0000\"}",
 		ZERO("\"plain_body\":\"\",\"from\":\"J <j@b.c>\",\"message_id\":\"m\",\"priority\":\"low\""),
-		ATTACH("\"filename\":\"\xc3\xbc.txt\",\"content\":\"\",\"mime_type\":\"text/plain\",\"content_id\":\"a@b\""),
+		ATTACH("\"filename\":\"\xc3\xbc.txt\",\"content\":\"\",\"mime_type\":\"text/plain\","
+		"\"content_id\":\"a@b\""),
 		ATTACH("\"path\":\"b\",\"url\":null,\"colour\":\"red\""),
 	};
 
