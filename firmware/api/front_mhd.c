@@ -229,6 +229,24 @@ static void split_uri(struct slot *s)
 	}
 }
 
+static enum MHD_Result count_length(void *count, enum MHD_ValueKind kind, const char *name, const char *value)
+{
+	(void)kind, (void)value;
+	if (str_eq_nocase(str_from(name), STR("Content-Length")))
+		++*(unsigned *)count;
+	return MHD_YES;
+}
+
+/* Two lengths are two readings of where the next request begins (RFC 9112 section 6.3); the library refuses the other shapes
+ * of that trick, but not this one. */
+static bool has_two_lengths(struct MHD_Connection *c)
+{
+	unsigned count = 0;
+
+	MHD_get_connection_values(c, MHD_HEADER_KIND, count_length, &count);
+	return count > 1;
+}
+
 /* The head has come. Decides whether the body is wanted. */
 static enum MHD_Result head_arrived(struct slot *s, const char *method)
 {
@@ -245,6 +263,11 @@ static enum MHD_Result head_arrived(struct slot *s, const char *method)
 	r->fetch_site = field(s->connection, "Sec-Fetch-Site");
 	split_uri(s);
 	s->refused = api_begin(r) == API_DONE;
+	if (has_two_lengths(s->connection)) {
+		/* Answered before the body is read: the library closes the connection then. */
+		api_refuse(r, 400, "more than one Content-Length");
+		return send_reply(s);
+	}
 	if (s->uri_too_long) {
 		api_refuse(r, 414, "the address is too long");
 		s->refused = true;
@@ -304,10 +327,18 @@ static bool wait_for_store(struct slot *s)
 	return wait;
 }
 
+static void set_turn(struct slot *s, enum turn turn)
+{
+	hal_mutex_lock(&front.mutex);
+	s->turn = turn;
+	hal_mutex_unlock(&front.mutex);
+}
+
 static enum MHD_Result go_on(struct slot *s)
 {
 	for (;;) {
-		s->turn = TURN_HANDED;
+		/* Under the mutex also because whoever resumed us may still be in api_front_complete. */
+		set_turn(s, TURN_HANDED);
 		switch (api_handle(&s->request)) {
 		case API_PENDING:
 			if (wait_for_store(s))
@@ -320,7 +351,7 @@ static enum MHD_Result go_on(struct slot *s)
 			}
 			break;
 		default:
-			s->turn = TURN_FREE;
+			set_turn(s, TURN_FREE);
 			return send_reply(s);
 		}
 	}
@@ -329,11 +360,13 @@ static enum MHD_Result go_on(struct slot *s)
 void api_front_complete(struct api_request *r)
 {
 	struct slot *s = r->front;
+	bool waits;
 
 	hal_mutex_lock(&front.mutex);
-	if (s->turn == TURN_WAITING)
-		resume(s);
+	waits = s->turn == TURN_WAITING;
 	s->turn = TURN_READY;
+	if (waits)
+		resume(s);
 	hal_mutex_unlock(&front.mutex);
 }
 
@@ -359,7 +392,7 @@ static enum MHD_Result on_request(void *arg, struct MHD_Connection *c, const cha
 	struct slot *s = *state;
 
 	(void)arg, (void)c, (void)url, (void)version;
-	if (!s->begun)
+		if (!s->begun)
 		return head_arrived(s, method);
 	if (*data_len > 0)
 		return body_arrived(s, data, data_len);
