@@ -129,7 +129,8 @@ static struct question *question_take(int64_t deadline_ms)
 }
 
 /* Under the mutex. */
-static int question_ask(struct question *q, const char *host, struct hal_addr *out, size_t cap, int64_t deadline_ms)
+static int question_ask(struct question *q, const char *host, struct hal_addr *out, size_t cap,
+                        int64_t deadline_ms)
 {
 	q->deserted = false;
 	snprintf(q->host, sizeof q->host, "%s", host);

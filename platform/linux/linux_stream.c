@@ -296,7 +296,8 @@ int hal_stream_listen(struct hal_listener *l, const struct hal_addr *at, struct 
 	return 0;
 }
 
-int hal_stream_accept(struct hal_listener *l, struct hal_socket *s, struct hal_addr *from, int64_t deadline_ms)
+int hal_stream_accept(struct hal_listener *l, struct hal_socket *s, struct hal_addr *from,
+                      int64_t deadline_ms)
 {
 	struct sock *k = sock_of_listener(l);
 

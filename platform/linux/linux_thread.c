@@ -65,7 +65,8 @@ static size_t stack_bytes_of(size_t wanted)
 	return (wanted + STACK_BYTES_EXTRA + page - 1) / page * page;
 }
 
-int hal_thread_start(struct hal_thread *out, const char *name, size_t stack_bytes, void (*fn)(void *arg), void *arg)
+int hal_thread_start(struct hal_thread *out, const char *name, size_t stack_bytes, void (*fn)(void *arg),
+                     void *arg)
 {
 	struct thread *t = (struct thread *)(void *)out->opaque;
 	pthread_attr_t attr;

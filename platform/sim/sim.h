@@ -13,6 +13,9 @@
  * time, sim_shared() memory, sim_note() lines. All else that main_fn changes is lost with the child;
  * results come back through sim_shared(). Call sim_run() from a process with one thread.
  *
+ * The boot ends when main_fn returns, also for scripts and peers in mid-sentence: a test that wants to see
+ * their last word sleeps a little first.
+ *
  * cmocka's assertions work inside a boot, on any thread: the boot then ends as SIM_CRASHED with the message
  * printed.
  *
