@@ -171,8 +171,8 @@ const char *job_priority_name(enum job_priority p);
 int job_address_parse(struct arena *a, struct str text, struct job_address *out, const char **why);
 
 /* The stored message's Message-ID without brackets, made from tenant, job id and From domain only (never
- * from the gateway), so that a job sent twice carries the same: "<hash>.<id part>@domain". Needs LIMIT of
- * 256 bytes. */
+ * from the gateway), so that a job sent twice carries the same: "<hash>.<id part>@domain". Needs
+ * 256 bytes; the first labels of a domain over 180 bytes are left out. */
 void job_message_id(struct buf *b, struct str tenant_id, struct str message_id, struct str from_domain);
 
 /* Reads a long text out of the stored original, chunk by chunk, undoing the JSON escapes; fixed memory.

@@ -59,13 +59,20 @@ static size_t q_len(char c)
 	return c == ' ' || is_alnum(c) || (c && strchr("!*+-/", c)) ? 1 : 3;
 }
 
+static size_t words_len(struct str s, enum form form)
+{
+	size_t len = 0;
+
+	if (form == FORM_WORDS_B)
+		return (s.len + 2) / 3 * 4;
+	for (size_t i = 0; i < s.len; i++)
+		len += q_len(s.ptr[i]);
+	return len;
+}
+
 static enum form words_form(struct str s)
 {
-	size_t q = 0;
-
-	for (size_t i = 0; i < s.len; i++)
-		q += q_len(s.ptr[i]);
-	return q <= (s.len + 2) / 3 * 4 ? FORM_WORDS_Q : FORM_WORDS_B;
+	return words_len(s, FORM_WORDS_Q) <= words_len(s, FORM_WORDS_B) ? FORM_WORDS_Q : FORM_WORDS_B;
 }
 
 static size_t char_len(struct str s, size_t at)
@@ -80,20 +87,14 @@ static size_t char_len(struct str s, size_t at)
 /* As many whole characters from `at` on as the encoded text's bytes can hold. */
 static struct str take_chars(struct str s, size_t at, enum form form, size_t room)
 {
-	size_t len = 0, used = 0;
+	size_t len = 0;
 
 	while (at + len < s.len) {
-		size_t n = char_len(s, at + len), more = used;
+		size_t more = len + char_len(s, at + len);
 
-		if (form == FORM_WORDS_B)
-			more = (len + n + 2) / 3 * 4;
-		else
-			for (size_t i = 0; i < n; i++)
-				more += q_len(s.ptr[at + len + i]);
-		if (more > room)
+		if (words_len((struct str){s.ptr + at, more}, form) > room)
 			break;
-		used = more;
-		len += n;
+		len = more;
 	}
 	return (struct str){s.ptr + at, len};
 }
@@ -115,15 +116,17 @@ static void put_q(struct mail *m, struct str s)
 	}
 }
 
-/* One encoded word behind a space or fold; *at goes on behind its text. */
-static void put_word(struct mail *m, struct str s, size_t *at, enum form form)
+/* One encoded word behind a space or fold; *at goes on behind its text. `whole`: rather fold than split
+ * what fits into one word, as not all readers join words well. */
+static void put_word(struct mail *m, struct str s, size_t *at, enum form form, bool whole)
 {
 	enum { AROUND = 12, WORTH = 12 }; /* "=?UTF-8?Q?" "?="; the longest character */
+	size_t rest = AROUND + words_len((struct str){s.ptr + *at, s.len - *at}, form);
 	char text[MAIL_FOLD_AT + 4];
 	struct str part;
 	struct buf b;
 
-	put_gap(m, AROUND + WORTH);
+	put_gap(m, whole && rest < MAIL_FOLD_AT ? rest : AROUND + WORTH);
 	/* column is at least 1 here, so that a word has at most 75 bytes (RFC 2047 section 2) */
 	part = take_chars(s, *at, form, MAIL_FOLD_AT - m->column - AROUND);
 	CHECK(part.len > 0);
@@ -195,7 +198,7 @@ static void put_name(struct mail *m, struct str name)
 		break;
 	default:
 		while (at < name.len)
-			put_word(m, name, &at, form);
+			put_word(m, name, &at, form, true);
 	}
 }
 
@@ -312,7 +315,8 @@ static bool put_text(struct mail *m, struct str s)
 	if (m->form == FORM_PLAIN)
 		put_plain_word(m, s);
 	else
-		put_word(m, s, &m->at, (enum form)m->form);
+		/* a fold right behind the field's name would read as a space of the text's to some */
+		put_word(m, s, &m->at, (enum form)m->form, m->at > 0);
 	return true;
 }
 
