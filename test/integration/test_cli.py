@@ -35,7 +35,7 @@ class CliTest(unittest.TestCase):
         self.assertEqual(done.returncode, 0, done.stderr)
         id_ = done.stdout.split()[0]
         mail = sink.mails[0].parsed()
-        self.assertEqual((mail["Subject"], mail.get_content()), ("Grüße", "hallo\n"))
+        self.assertEqual((mail["Subject"], mail.get_content()), ("Grüße", "hallo\r\n"))
         self.assertEqual(sink.mails[0].sender, b"gw@example.com")
         for words in (("status",), ("list",), ("show", id_), ("version", "--deps"), ("selftest",), ("check",)):
             done = g.cli(*words)

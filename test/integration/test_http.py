@@ -31,7 +31,7 @@ REFUSED = [
     (job(to=["a@b.c\x00"]), 400, "/to/0", ""),
     (job(cc=["x" * 65 + "@example.com"]), 400, "/cc/0", ""),
     (job(to=["a@" + "b" * 64 + ".com"]), 400, "/to/0", ""),
-    (job(to=[f"u{n}@example.com" for n in range(101)]), 400, "/to", "100"),
+    (job(to=[f"u{n}@example.com" for n in range(101)]), 400, "/to/100", "100"),
     (job(recipients=["a@b.c"]), 400, None, ""),
     (job(**{"from": "evil\r\nBcc: x@y.z <a@b.c>"}), 400, "/from", ""),
     (job(subject="a\r\nBcc: x@y.z"), 400, "/subject", ""),
@@ -66,7 +66,8 @@ class HttpTest(unittest.TestCase):
         cls.gateway.close()
 
     def stored(self):
-        return self.gateway.api("GET", "/api/emails?limit=1")[1]["items"]
+        """The newest job's id."""
+        return [i["id"] for i in self.gateway.api("GET", "/api/emails?limit=1")[1]["items"]]
 
     def test_refusals(self):
         newest = self.stored()
@@ -100,10 +101,10 @@ class HttpTest(unittest.TestCase):
             self.assertEqual(self.gateway.wait_state(answer["id"])["state"], "completed")
 
     def test_all_or_nothing(self):
-        before = self.gateway.api("GET", "/api/emails?limit=1")[1]["items"]
+        before = self.stored()
         status, answer = self.gateway.api("POST", "/api/emails", [job(), job(provider_id="nobody")])
         self.assertEqual(status, 400)
-        self.assertEqual(self.gateway.api("GET", "/api/emails?limit=1")[1]["items"], before)
+        self.assertEqual(self.stored(), before)
 
     def raw(self, data, tcp=True, shut=True):
         if tcp:
@@ -123,7 +124,7 @@ class HttpTest(unittest.TestCase):
                     if not more:
                         return out
                     out += more
-            except ConnectionError:
+            except OSError:
                 return b""
 
     def test_wire(self):
@@ -145,9 +146,11 @@ class HttpTest(unittest.TestCase):
         hidden = b"POST /api/emails HTTP/1.1\r\nHost: localhost\r\nContent-Length: %d\r\n\r\n%s" % (len(inner), inner)
         for head in (b"Content-Length: 5\r\nTransfer-Encoding: chunked\r\n", b"Content-Length: 5\r\nContent-Length: 0\r\n",
                      b"Transfer-Encoding: xchunked\r\nContent-Length: 5\r\n", b"Transfer-Encoding : chunked\r\n"):
-            self.raw(b"POST /api/emails HTTP/1.1\r\nHost: localhost\r\n" + head + b"\r\n0\r\n\r\n" + hidden)
-        items = self.gateway.api("GET", "/api/emails?q=smuggled")[1]["items"]
-        self.assertEqual(items, [])
+            with self.subTest(head=head):
+                out = self.raw(b"POST /api/emails HTTP/1.1\r\nHost: localhost\r\n" + head + b"\r\n0\r\n\r\n" + hidden)
+                self.assertLessEqual(out.count(b"HTTP/1.1 "), 1, "one request, at most one answer")
+                self.assertNotIn(b" 202 ", out)
+        self.assertEqual(self.gateway.api("GET", "/api/emails?q=smuggled")[1]["items"], [])
 
     def test_large_bodies(self):
         big = job(body_content="x" * 900_000)
