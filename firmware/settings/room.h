@@ -88,6 +88,7 @@ struct load {
 	unsigned file_mode;
 	int secret_line; /* the first secret that stands in the file itself, 0: none */
 	int url_line;    /* [broker] url, when it stands in the file itself */
+	uint16_t section_line[SECTION_COUNT]; /* of the first header of each, 0: none */
 	uint32_t bad[SETTINGS_KEY_COUNT]; /* bit n: the value given in instance n was refused */
 };
 

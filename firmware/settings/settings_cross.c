@@ -262,9 +262,6 @@ static void check_numbers(struct load *l)
 	if (s->store.reserve_bytes > s->store.max_bytes / 2)
 		settings_problem_key(l, SETTINGS_KEY_store_reserve_bytes, 0,
 		                     "is more than half of max_bytes");
-	if (s->limits.job_bytes > s->store.max_bytes / 4)
-		settings_problem_key(l, SETTINGS_KEY_limits_job_bytes, 0,
-		                     "is more than a quarter of [store] max_bytes");
 }
 
 /* ---- files ---- */

@@ -106,6 +106,11 @@ static char *read_line(char *out, int cap, void *arg)
 	return out;
 }
 
+static uint16_t line_origin(const struct reader *r)
+{
+	return (uint16_t)(r->line < ORIGIN_LINE_MAX ? r->line : ORIGIN_LINE_MAX);
+}
+
 /* ---- sections ---- */
 
 static void unknown_section(struct reader *r, struct str name)
@@ -177,6 +182,8 @@ static void open_section(struct reader *r, struct str name)
 
 		if (!row->repeats && str_eq(name, str_from(row->name))) {
 			r->section = i;
+			if (r->load->section_line[i] == 0)
+				r->load->section_line[i] = line_origin(r);
 			return;
 		}
 		if (row->repeats && name.len >= n && memcmp(name.ptr, row->name, n) == 0 &&
@@ -261,7 +268,7 @@ static int find_variant(enum section section, struct str name, const char **vari
 
 static void take_key(struct reader *r, struct str name, struct str value)
 {
-	uint16_t origin = (uint16_t)(r->line < ORIGIN_LINE_MAX ? r->line : ORIGIN_LINE_MAX);
+	uint16_t origin = line_origin(r);
 	const char *variant = "";
 	int key;
 

@@ -58,13 +58,13 @@ void settings_say_key(struct load *l, bool note, size_t key, size_t instance, co
 		say(l, note, &b);
 		return;
 	}
-	/* A key that is missing: its section is where it belongs. */
-	if (origin == ORIGIN_DEFAULT && k->section == SECTION_provider)
-		origin = l->s->provider_line[instance];
-	if (origin == ORIGIN_DEFAULT && k->section == SECTION_mailbox)
-		origin = l->s->mailbox_line[instance];
+	/* A key that is missing, or follows from others: its section is where it belongs. */
+	if (origin > ORIGIN_LINE_MAX || origin == ORIGIN_DEFAULT)
+		origin = k->section == SECTION_provider  ? l->s->provider_line[instance]
+		         : k->section == SECTION_mailbox ? l->s->mailbox_line[instance]
+		                                         : l->section_line[k->section];
 	put_file(l, &b);
-	if (origin != ORIGIN_DEFAULT && origin <= ORIGIN_LINE_MAX)
+	if (origin != ORIGIN_DEFAULT)
 		buf_printf(&b, ":%u", origin);
 	buf_printf(&b, ": %s[", note ? "note: " : "");
 	settings_section_name(&b, l->s, k->section, instance);
@@ -378,6 +378,11 @@ static void complete(struct load *l)
 		derive(s, SETTINGS_KEY_api_socket, 0, below_data_dir(l, "postern.sock"));
 	if (!*s->api.submit_socket)
 		derive(s, SETTINGS_KEY_api_submit_socket, 0, below_data_dir(l, "submit.sock"));
+	/* A small store without a word about its reserve: not all of it may be reserve. */
+	if (s->store.reserve_bytes > s->store.max_bytes / 4 && !s->origin[SETTINGS_KEY_store_reserve_bytes]) {
+		s->store.reserve_bytes = s->store.max_bytes / 4;
+		s->origin[SETTINGS_KEY_store_reserve_bytes] = ORIGIN_DERIVED;
+	}
 	s->broker.tls = s->broker.tls || *s->broker.tls_ca || *s->broker.tls_cert;
 	derive_port(s, SETTINGS_KEY_broker_port, 0, s->broker.tls ? 5671 : 5672);
 	for (size_t i = 0; i < s->provider_count; i++)
