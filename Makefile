@@ -151,7 +151,7 @@ endef
 $(foreach p,$(PLATFORMS),$(eval $(call platform_library,$(p))))
 
 # $(1) objects, $(2) platform
-link = $(LINK) -o $@ $(1) -Wl,--start-group $(B)/librooms.a $(B)/libplatform-$(2).a -Wl,--end-group
+link = $(LINK) -o $@ $(1) -Wl,--start-group $(B)/libplatform-$(2).a $(B)/librooms.a -Wl,--end-group
 
 $(B)/postern.debug: $(B)/obj/platform/linux/main.o $(B)/librooms.a $(B)/libplatform-linux.a | $(DEPS_OK)
 	$(call say,LINK,$@)
@@ -169,10 +169,12 @@ rooms: $(B)/librooms.a $(B)/libplatform-linux.a $(B)/libplatform-sim.a ## compil
 TEST_INC := -Itest -Itest/lib -isystem $(cmocka.out)/include
 UNIT_SRCS := $(wildcard test/unit/*/test_*.c)
 CONTRACT_SRCS := $(wildcard test/contract/test_*.c)
+DIALOGUE_SRCS := $(wildcard test/dialogue/test_*.c)
 SCENARIO_SRCS := $(wildcard test/scenario/test_*.c)
 FUZZ_SRCS := $(wildcard test/fuzz/fuzz_*.c)
 UNIT := $(patsubst %.c,$(B)/%,$(UNIT_SRCS))
 CONTRACT := $(foreach s,$(CONTRACT_SRCS),$(patsubst %.c,$(B)/%.linux,$(s)) $(patsubst %.c,$(B)/%.sim,$(s)))
+DIALOGUE := $(patsubst %.c,$(B)/%,$(DIALOGUE_SRCS))
 SCENARIO := $(patsubst %.c,$(B)/%,$(SCENARIO_SRCS))
 FUZZ := $(patsubst %.c,$(B)/%,$(FUZZ_SRCS))
 
@@ -190,13 +192,21 @@ $(1): $(call objects,$(2)) $(B)/libtest.a $(B)/librooms.a $(B)/libplatform-$(3).
 endef
 $(foreach s,$(UNIT_SRCS),$(eval $(call test_program,$(s:%.c=$(B)/%),$(s),$(if $(filter %_linux.c,$(s)),linux,sim))))
 $(foreach s,$(CONTRACT_SRCS),$(foreach p,linux sim,$(eval $(call test_program,$(s:%.c=$(B)/%.$(p)),$(s),$(p)))))
+$(foreach s,$(DIALOGUE_SRCS),$(eval $(call test_program,$(s:%.c=$(B)/%),$(s),sim)))
 $(foreach s,$(SCENARIO_SRCS),$(eval $(call test_program,$(s:%.c=$(B)/%),$(s),sim)))
 $(foreach s,$(FUZZ_SRCS),$(eval $(call test_program,$(s:%.c=$(B)/%),$(s),sim,fuzz)))
 
-tests: $(UNIT) $(CONTRACT) $(SCENARIO) ## build every test program of TC
+# The certificates of the TLS tests: made here, the same for every TC.
+build/certs/log: test/lib/make-certs
+	$(call say,CERTS,build/certs)
+	$(Q)$< $(@D)
+
+tests: $(UNIT) $(CONTRACT) $(DIALOGUE) $(SCENARIO) build/certs/log ## build every test program of TC
 fuzz: $(FUZZ) ## build the fuzz programs (TC=host-fuzz)
 check-unit: $(UNIT) $(CONTRACT) ## build and run the unit and contract tests of TC (RUN= a runner such as qemu-arm)
 	test/run $(if $(RUN),--runner "$(RUN)") $^
+check-dialogue: $(DIALOGUE) build/certs/log ## build and run the dialogue tests of TC
+	test/run $(if $(RUN),--runner "$(RUN)") $(DIALOGUE)
 check-scenario: $(SCENARIO) ## build and run the scenarios of TC
 	test/run $(if $(RUN),--runner "$(RUN)") $^
 
@@ -229,4 +239,4 @@ help: ## this list
 	@echo; echo "  TC=$(TC); also: $(filter-out musl $(TC),$(basename $(notdir $(wildcard toolchain/*.mk))))"
 
 FORCE:
-.PHONY: all deps rooms tests fuzz check-unit check-scenario setup demo test size reproducible tidy format clean help FORCE
+.PHONY: all deps rooms tests fuzz check-unit check-dialogue check-scenario setup demo test size reproducible tidy format clean help FORCE

@@ -478,7 +478,7 @@ static void feed(struct smtp *s)
 	struct smtp_mail *mail = s->work.mail;
 
 	while (wire_has_room(s) && (s->due_count == 0 || s->caps.pipelining) && !s->work.stop && !s->work.data_sent) {
-		if (s->needs_rset) {
+		if (s->needs_rset && !s->work.mail_sent) {
 			wire_command(s, SMTP_CMD_RSET, NULL, 0, "RSET");
 			s->needs_rset = false;
 		} else if (!s->work.mail_sent) {

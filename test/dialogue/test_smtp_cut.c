@@ -1,0 +1,136 @@
+/* The connection cut after every byte, both ways, in three manners: never a mail that is called sent and is not, never
+ * one that was taken and is called unsent. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "base/err.h"
+#include "sim/sim.h"
+#include "smtp_kit.h"
+
+#define CONTENT "Subject: hello\r\n\r\n.Hello.\r\n.\r\nbye\r\n"
+
+enum direction { OUT, IN };
+
+struct shape {
+	const char *server, *ca; /* NULL: no TLS */
+	enum smtp_tls tls;
+	const char *caps;
+};
+
+static void begin(const struct shape *shape, const struct sim_net_rule *rule)
+{
+	if (shape->server == NULL) {
+		kit_plain();
+		kit.peer.caps = shape->caps;
+	} else {
+		kit_tls(shape->server, shape->ca, shape->tls);
+		kit.config.username = "u";
+		kit.config.password = "p";
+	}
+	if (rule != NULL)
+		sim_net_rule_add(rule);
+	kit_mail(2, CONTENT);
+	kit.peer.rcpt_replies[1] = "550 5.1.1 nobody";
+}
+
+static void judge(const struct sim_net_rule *rule)
+{
+	enum smtp_class class = kit.rcpts[0].verdict.class;
+	const char *what = NULL;
+
+	if (class == SMTP_SENT && (kit.peer.mails != 1 || kit.peer.finals_sent != 1))
+		what = "called sent, but was not";
+	else if (class != SMTP_SENT && class != SMTP_UNCERTAIN && kit.peer.mails > 0)
+		what = "was taken, but is called unsent";
+	else if (class == SMTP_UNCERTAIN && strstr(kit.notes, "of content) .\n") == NULL)
+		what = "called uncertain before the final dot left";
+	else if (class == SMTP_UNCERTAIN && kit.peer.datas == 0)
+		what = "called uncertain before 354";
+	else if (class == SMTP_AGAIN)
+		what = "nothing may be free of charge here";
+	else if (kit.mail.rcpt_count == 2 && kit.rcpts[1].verdict.class == SMTP_SENT)
+		what = "a refused recipient is called sent";
+	else if (kit.peer.violations > 0)
+		what = kit.peer.violation;
+	if (what != NULL)
+		fail_msg("cut out %llu in %llu mode %d: %s (%s)\n%s", (unsigned long long)rule->cut_out_plus1,
+			 (unsigned long long)rule->cut_in_plus1, rule->cut_mode, what, smtp_class_name(class), kit.notes);
+}
+
+/* Cuts at every step-th byte until a run comes through whole; returns how many runs there were. */
+static unsigned sweep(const struct shape *shape, enum direction way, enum sim_cut_mode mode, unsigned step)
+{
+	unsigned runs = 0, seen[7] = {0};
+
+	for (uint64_t at = 0;; at += step) {
+		struct sim_net_rule rule = {.cut_mode = mode};
+
+		*(way == OUT ? &rule.cut_out_plus1 : &rule.cut_in_plus1) = at + 1;
+		begin(shape, &rule);
+		int opened = kit_open();
+		if (opened == 0) {
+			kit_send();
+			judge(&rule);
+			seen[kit.rcpts[0].verdict.class]++;
+		} else {
+			assert_int_equal(kit.smtp.verdict.class, SMTP_HOLD);
+			assert_int_equal(kit.peer.mails, 0);
+			seen[SMTP_HOLD]++;
+		}
+		kit_close();
+		bool whole = kit.peer.quits == 1 && strstr(kit.notes, "S 221") != NULL;
+		kit_end();
+		runs++;
+		if (whole)
+			break;
+		assert_true(at < 100000);
+	}
+	/* Each kind of end was met on the way. */
+	assert_true(seen[SMTP_HOLD] > 0 && seen[SMTP_TRY] > 0 && seen[SMTP_SENT] > 0);
+	if (way == IN && step == 1)
+		assert_true(seen[SMTP_UNCERTAIN] > 0);
+	return runs;
+}
+
+static const enum sim_cut_mode modes[] = {SIM_CUT_RESET, SIM_CUT_CLOSE, SIM_CUT_SILENCE};
+
+static void test_plain(void **state)
+{
+	static const struct shape shapes[] = {{.tls = SMTP_TLS_NONE, .caps = ""},
+					      {.tls = SMTP_TLS_NONE, .caps = "PIPELINING,SIZE 1000"}};
+	unsigned runs = 0;
+
+	(void)state;
+	for (size_t i = 0; i < 2; i++)
+		for (size_t m = 0; m < 3; m++)
+			runs += sweep(&shapes[i], OUT, modes[m], 1) + sweep(&shapes[i], IN, modes[m], 1);
+	print_message("%u cuts\n", runs);
+}
+
+static void test_tls(void **state)
+{
+	static const struct shape shapes[] = {{"good", "ca.pem", SMTP_TLS_STARTTLS, NULL},
+					      {"good", "ca.pem", SMTP_TLS_IMPLICIT, NULL}};
+	unsigned runs = 0;
+
+	(void)state;
+	for (size_t i = 0; i < 2; i++)
+		for (size_t m = 0; m < 3; m++)
+			runs += sweep(&shapes[i], OUT, modes[m], 53) + sweep(&shapes[i], IN, modes[m], 61);
+	print_message("%u cuts\n", runs);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_plain),
+		cmocka_unit_test(test_tls),
+	};
+
+	return cmocka_run_group_tests_name("smtp cut", tests, NULL, NULL);
+}
