@@ -136,14 +136,16 @@ struct provider *pool_take(struct provider_pool *pool, struct worker *w, int64_t
 
 	if (!p)
 		return NULL;
+	if (!p->hot) {
+		p->due = false;
+		p->next_due_ms = 0;
+		p->looked_ms = hal_clock_mono_ms();
+	}
 	w->probe = breaker_begin(&p->breaker);
 	retry_rate_take(&p->rate);
 	p->refs++;
 	p->status.in_flight++;
 	pool->busy++;
-	/* There may be work for one more; if not, it goes on waiting. */
-	if (pool->idle > 0)
-		hal_cond_signal(&pool->wake);
 	return p;
 }
 
@@ -168,6 +170,7 @@ static int worker_start(struct provider_pool *pool, struct worker *w)
 		hal_thread_join(&w->thread);
 	w->pool = pool;
 	w->state = WORKER_RUNNING;
+	w->worked_ms = hal_clock_mono_ms();
 	for (size_t i = 0; i < WORKER_FINISHES; i++)
 		w->finishes[i].state = FINISH_FREE;
 	snprintf(name, sizeof name, "worker-%u", (unsigned)(w - pool->workers) + 1);

@@ -74,8 +74,9 @@ struct provider {
 	struct breaker breaker;
 	struct retry_rate rate;
 	bool due;              /* work may be there */
+	bool hot;              /* the last look found some: any worker may look; else one at a time */
 	int64_t next_due_ms;   /* wall: then there will be; 0: none known */
-	int64_t looked_ms;      /* monotonic: the last claim that found nothing */
+	int64_t looked_ms;      /* monotonic: the last look while not hot */
 	int64_t pause_until_ms; /* monotonic */
 	int64_t told[POOL_TOLD]; /* jobs whose hold was published since the breaker opened */
 	unsigned told_count;
@@ -133,6 +134,7 @@ struct worker {
 	struct hal_thread thread;
 	struct hal_cond finished; /* one of its finishes has been answered */
 	struct finish finishes[WORKER_FINISHES];
+	int64_t worked_ms;        /* monotonic: its start, or its last job */
 
 	/* the job in work */
 	struct provider *provider;

@@ -160,11 +160,24 @@ static void claim_failed(struct worker *w, int rc, uint32_t generation, int64_t 
 		if (rc != ERR_STOPPING)
 			log_warn("provider", "store gave no work -> asking again",
 				 LOG_TEXT("provider", p->spec.name), LOG_ERR(rc));
-	} else if (generation == w->pool->work_generation) {
-		p->due = false;
-		p->next_due_ms = next_due_ms;
-		p->looked_ms = now_ms;
+		p->due = true;
+		return;
 	}
+	p->hot = false;
+	p->due = generation != w->pool->work_generation;
+	p->next_due_ms = next_due_ms;
+	p->looked_ms = now_ms;
+}
+
+/* Under the lock: there was a job, so there may be more, and somebody else may look. */
+static void claim_found(struct worker *w)
+{
+	struct provider *p = w->provider;
+
+	p->hot = true;
+	p->due = true;
+	hal_cond_signal(&w->pool->wake);
+	pool_grow(w->pool);
 }
 
 /* Under the lock, which is given away: one job, from claim to finish. */
@@ -180,11 +193,17 @@ static void work(struct worker *w)
 	hal_mutex_unlock(&pool->lock);
 	if (f)
 		rc = claim(w, &next_due_ms);
-	if (rc > 0)
+	if (rc > 0) {
+		hal_mutex_lock(&pool->lock);
+		claim_found(w);
+		hal_mutex_unlock(&pool->lock);
 		attempt_run(w, f, &released);
+	}
 	if (rc > 0 && released)
 		release(w);
 	hal_mutex_lock(&pool->lock);
+	if (rc > 0)
+		w->worked_ms = hal_clock_mono_ms();
 	if (rc <= 0)
 		claim_failed(w, rc, generation, next_due_ms);
 	if (!f)
@@ -259,8 +278,6 @@ static bool is_spare(const struct provider_pool *pool)
 static bool wait_for_work(struct worker *w)
 {
 	struct provider_pool *pool = w->pool;
-	int64_t idle_until_ms = hal_clock_in(WORKER_IDLE_MS);
-
 	for (;;) {
 		int64_t now_ms = hal_clock_mono_ms();
 		int64_t until_ms = now_ms + POOL_POLL_MS;
@@ -279,9 +296,10 @@ static bool wait_for_work(struct worker *w)
 			continue;
 		}
 		if (is_spare(pool)) {
-			if (now_ms >= idle_until_ms)
+			if (now_ms >= w->worked_ms + WORKER_IDLE_MS)
 				return false;
-			until_ms = until_ms < idle_until_ms ? until_ms : idle_until_ms;
+			if (w->worked_ms + WORKER_IDLE_MS < until_ms)
+				until_ms = w->worked_ms + WORKER_IDLE_MS;
 		}
 		pool->idle++;
 		(void)hal_cond_wait(&pool->wake, &pool->lock, until_ms);
@@ -296,7 +314,6 @@ void worker_main(void *arg)
 
 	hal_mutex_lock(&pool->lock);
 	while (wait_for_work(w)) {
-		pool_grow(pool);
 		work(w);
 		pool_give(pool, w);
 	}
