@@ -19,7 +19,8 @@
 #define CHUNK_BYTES_MAX (1u << 20)
 #define SLICE_MS (60 * 1000)
 
-struct sock {
+/* may_alias: it lives in storage that hal/ declares as uint64_t. */
+struct __attribute__((may_alias)) sock {
 	int fd;
 	atomic_int aborted;
 };

@@ -23,7 +23,8 @@
 #define STACK_BYTES_EXTRA 0u
 #endif
 
-struct thread {
+/* may_alias: it lives in storage that hal/ declares as uint64_t. */
+struct __attribute__((may_alias)) thread {
 	pthread_t real;
 	void (*fn)(void *arg);
 	void *arg;
@@ -33,6 +34,11 @@ struct thread {
 _Static_assert(sizeof(struct thread) <= sizeof(struct hal_thread), "hal_thread is too small");
 _Static_assert(sizeof(pthread_mutex_t) <= sizeof(struct hal_mutex), "hal_mutex is too small");
 _Static_assert(sizeof(pthread_cond_t) <= sizeof(struct hal_cond), "hal_cond is too small");
+
+static struct thread *thread_of(struct hal_thread *t)
+{
+	return (struct thread *)(void *)t->opaque;
+}
 
 static pthread_mutex_t *mutex_of(struct hal_mutex *m)
 {
@@ -68,7 +74,7 @@ static size_t stack_bytes_of(size_t wanted)
 int hal_thread_start(struct hal_thread *out, const char *name, size_t stack_bytes, void (*fn)(void *arg),
                      void *arg)
 {
-	struct thread *t = (struct thread *)(void *)out->opaque;
+	struct thread *t = thread_of(out);
 	pthread_attr_t attr;
 	sigset_t all, before;
 
@@ -89,7 +95,7 @@ int hal_thread_start(struct hal_thread *out, const char *name, size_t stack_byte
 
 void hal_thread_join(struct hal_thread *t)
 {
-	CHECK(pthread_join(((struct thread *)(void *)t->opaque)->real, NULL) == 0);
+	CHECK(pthread_join(thread_of(t)->real, NULL) == 0);
 }
 
 void hal_mutex_init(struct hal_mutex *m)

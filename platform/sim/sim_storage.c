@@ -11,7 +11,8 @@
 static bool opened;
 static char root[HAL_PATH_MAX];
 
-struct file {
+/* may_alias: it lives in storage that hal/ declares as uint64_t. */
+struct __attribute__((may_alias)) file {
 	struct sim_node *node;
 	bool writable;
 };

@@ -143,8 +143,11 @@ TEST(identity)
 {
 	assert_true(hal_ident_host()[0] != '\0');
 	assert_ptr_equal(hal_ident_host(), hal_ident_host());
-	assert_true(hal_ident_rss_bytes() >= 0);
-	assert_true(hal_ident_rss_peak_bytes() >= hal_ident_rss_bytes() || hal_ident_rss_peak_bytes() == 0);
+	/* The kernel counts in batches: the two may be some pages apart. */
+	int64_t now = hal_ident_rss_bytes();
+	int64_t peak = hal_ident_rss_peak_bytes();
+	assert_true(now >= 0);
+	assert_true(peak == 0 || peak > now - (1 << 20));
 }
 
 static void wish_stop(void *arg)
