@@ -19,16 +19,16 @@
 
 enum outcome_fault {
 	OUTCOME_SENT,
-	OUTCOME_AGAIN,      /* nobody's: goes out at once, in another mail or over another connection */
-	OUTCOME_TRY,        /* the mail's: counts */
-	OUTCOME_FAIL,       /* the mail's, for good */
-	OUTCOME_UNCERTAIN,  /* the connection was lost behind the final dot: counts */
-	OUTCOME_LATE,       /* likewise, but the reply timed out: counts, and waits long */
-	OUTCOME_HELD_LINK,  /* no link, route or name service: counts nothing */
-	OUTCOME_HELD_DOWN,  /* the provider's: counts nothing */
-	OUTCOME_HELD_AUTH,  /* likewise: it does not know us */
-	OUTCOME_HELD_LOCAL, /* ours: the storage */
-	OUTCOME_STOPPED,    /* ours: we are stopping; nothing went out */
+	OUTCOME_AGAIN,       /* nobody's: goes out at once, in another mail or over another connection */
+	OUTCOME_TRY,         /* the mail's: counts */
+	OUTCOME_FAIL,        /* the mail's, for good */
+	OUTCOME_UNCERTAIN,   /* the connection was lost behind the final dot: counts */
+	OUTCOME_LATE,        /* likewise, but the reply timed out: counts, and waits long */
+	OUTCOME_HELD_LINK,   /* no link, route or name service: counts nothing */
+	OUTCOME_HELD_DOWN,   /* the provider's: counts nothing */
+	OUTCOME_HELD_AUTH,   /* likewise: it does not know us */
+	OUTCOME_HELD_LOCAL,  /* ours: the storage */
+	OUTCOME_STOPPED,     /* ours: we are stopping; nothing went out */
 	OUTCOME_STOPPED_LATE /* likewise, but the final dot had gone out */
 };
 
@@ -40,15 +40,15 @@ enum breaker_event outcome_breaker(enum outcome_fault fault, int code);
 
 /* All recipients of a job after an attempt, counted by what became of them. */
 struct outcome_tally {
-	size_t sent;      /* in this attempt or before */
-	size_t failed;    /* likewise */
-	size_t waiting;   /* none of the two; the flags below are about these */
-	bool changed;     /* something became sent or failed in this attempt */
-	bool counts;      /* a TRY, UNCERTAIN or LATE */
-	bool uncertain;   /* an UNCERTAIN, LATE or STOPPED_LATE */
-	bool late;        /* a LATE or STOPPED_LATE */
-	bool local;       /* a HELD_LOCAL */
-	bool stopped;     /* a STOPPED or STOPPED_LATE */
+	size_t sent;    /* in this attempt or before */
+	size_t failed;  /* likewise */
+	size_t waiting; /* none of the two; the flags below are about these */
+	bool changed;   /* something became sent or failed in this attempt */
+	bool counts;    /* a TRY, UNCERTAIN or LATE */
+	bool uncertain; /* an UNCERTAIN, LATE or STOPPED_LATE */
+	bool late;      /* a LATE or STOPPED_LATE */
+	bool local;     /* a HELD_LOCAL */
+	bool stopped;   /* a STOPPED or STOPPED_LATE */
 };
 
 /* Adds one recipient that took part in the attempt. */

@@ -27,11 +27,11 @@
 #define POOL_PAUSE_MS 1000               /* after the store refused a claim */
 #define WORKER_SRC_BYTES 65536
 #define WORKER_ARENA_BYTES LIMIT_job_header_bytes
-#define WORKER_FINISHES 2                /* outcomes on their way to the store, per worker */
+#define WORKER_FINISHES 2 /* outcomes on their way to the store, per worker */
 #define WORKER_STACK_BYTES (128 * 1024)
-#define WORKER_IDLE_MS 30000             /* then a worker too many ends */
-#define CONN_IDLE_MS 15000               /* then a connection is closed */
-#define CONN_OPEN_MS 120000              /* from dialing to where a mail may be sent */
+#define WORKER_IDLE_MS 30000 /* then a worker too many ends */
+#define CONN_IDLE_MS 15000   /* then a connection is closed */
+#define CONN_OPEN_MS 120000  /* from dialing to where a mail may be sent */
 
 /* ---- providers ---- */
 
@@ -73,11 +73,11 @@ struct provider {
 
 	struct breaker breaker;
 	struct retry_rate rate;
-	bool due;              /* work may be there */
-	bool hot;              /* the last look found some: any worker may look; else one at a time */
-	int64_t next_due_ms;   /* wall: then there will be; 0: none known */
-	int64_t looked_ms;      /* monotonic: the last look while not hot */
-	int64_t pause_until_ms; /* monotonic */
+	bool due;                /* work may be there */
+	bool hot;                /* the last look found some: any worker may look; else one at a time */
+	int64_t next_due_ms;     /* wall: then there will be; 0: none known */
+	int64_t looked_ms;       /* monotonic: the last look while not hot */
+	int64_t pause_until_ms;  /* monotonic */
 	int64_t told[POOL_TOLD]; /* jobs whose hold was published since the breaker opened */
 	unsigned told_count;
 	bool show_down, show_up; /* the store is to be told (STORE_HOLD) */
@@ -134,7 +134,7 @@ struct worker {
 	struct hal_thread thread;
 	struct hal_cond finished; /* one of its finishes has been answered */
 	struct finish finishes[WORKER_FINISHES];
-	int64_t worked_ms;        /* monotonic: its start, or its last job */
+	int64_t worked_ms; /* monotonic: its start, or its last job */
 
 	/* the job in work */
 	struct provider *provider;
@@ -142,7 +142,7 @@ struct worker {
 	struct store_claimed claimed;
 	struct job job;
 	struct arena arena;
-	bool streamed;   /* the texts are read from the store through src */
+	bool streamed;          /* the texts are read from the store through src */
 	size_t src_at, src_len; /* what of the original src holds then */
 	struct job_text_reader reader[MAIL_PARTS_MAX];
 	struct mail_memory memory[MAIL_PARTS_MAX];

@@ -99,17 +99,17 @@ struct provider_status {
 	char tenant_id[128]; /* empty: any */
 	char provider_id[128];
 	char display_name[128];
-	char type[16];       /* "smtp", "maildir" */
-	char address[256];   /* "host:port" or the path */
+	char type[16];     /* "smtp", "maildir" */
+	char address[256]; /* "host:port" or the path */
 	enum provider_state state;
-	char reason[256];         /* why it is or was last held; empty when never */
-	bool auth_refused;        /* held because of that: raises an alert */
-	int64_t held_since_ms;    /* wall; 0 when closed */
-	int64_t probe_at_ms;      /* wall, when open */
-	int64_t last_success_ms;  /* wall; 0: none since start */
+	char reason[256];        /* why it is or was last held; empty when never */
+	bool auth_refused;       /* held because of that: raises an alert */
+	int64_t held_since_ms;   /* wall; 0 when closed */
+	int64_t probe_at_ms;     /* wall, when open */
+	int64_t last_success_ms; /* wall; 0: none since start */
 	int64_t last_failure_ms;
-	unsigned in_flight;       /* workers on it */
-	unsigned connections;     /* open now, idle ones too */
+	unsigned in_flight;   /* workers on it */
+	unsigned connections; /* open now, idle ones too */
 	/* since start (or since its settings changed) */
 	uint64_t sent, retried, failed, held, uncertain; /* attempts by their end */
 	uint64_t rcpts_sent, rcpts_failed;

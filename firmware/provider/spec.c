@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "base/err.h"
+#include "hal_storage.h"
 #include "provider/pool.h"
 
 static enum smtp_tls tls_of(enum settings_tls tls)
@@ -67,21 +68,27 @@ static int path_clean(char *out, size_t cap, const char *path)
 }
 
 /* A Maildir's path for hal_storage: what lies below the data directory is relative to it, whatever way it was
- * written; another relative path is taken to lie there, too. */
+ * written; other relative paths count from the working directory, which the storage's root tells when
+ * data_dir is relative itself. (When it is not, they are taken to lie below it.) */
 static int path_of(char *out, size_t cap, const char *data_dir, const char *path)
 {
-	char root[LIMIT_path + 1];
-	size_t n;
-	int rc = path_clean(out, cap, path);
+	char dir[LIMIT_path + 1], clean[LIMIT_path + 1];
+	const char *root = hal_storage_root();
+	size_t n, root_len = strlen(root);
+	int rc = path_clean(clean, sizeof clean, path);
 
 	if (rc == 0)
-		rc = path_clean(root, sizeof root, data_dir);
+		rc = path_clean(dir, sizeof dir, data_dir);
 	if (rc < 0)
 		return rc;
-	n = strlen(root);
-	if (n > 0 && strncmp(out, root, n) == 0 && out[n] == '/')
-		memmove(out, out + n + 1, strlen(out + n + 1) + 1);
-	return 0;
+	n = strlen(dir);
+	if (n > 0 && strncmp(clean, dir, n) == 0 && clean[n] == '/')
+		return str_copy(out, cap, str_from(clean + n + 1));
+	if (clean[0] == '/' || dir[0] == '/' || n == 0 || root_len <= n || root[root_len - n - 1] != '/' ||
+	    strcmp(root + root_len - n, dir) != 0)
+		return str_copy(out, cap, str_from(clean));
+	n = (size_t)snprintf(out, cap, "%.*s%s", (int)(root_len - n), root, clean);
+	return n < cap ? 0 : ERR_TOO_LARGE;
 }
 
 static int spec_copy_texts(struct spec *s, const struct settings *settings,
@@ -250,8 +257,8 @@ static bool is_bare(const struct job_address *a)
 }
 
 /* From as it will be written: the provider's when it insists or the job has none. */
-static int judge_from(struct provider_pool *pool, const struct provider *p, const struct job *job,
-		      char *from, size_t cap, struct job_problem *problem)
+static int judge_from(struct provider_pool *pool, const struct provider *p, const struct job *job, char *from,
+		      size_t cap, struct job_problem *problem)
 {
 	struct str addr = job->from.addr;
 	const char *alias;

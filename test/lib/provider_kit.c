@@ -74,12 +74,14 @@ void provider_kit_stop(struct provider_kit *k, int64_t ms)
 	hal_storage_close();
 }
 
-static size_t job_text(char *out, const char *message_id, const char *provider, const char *to, size_t body_bytes)
+static size_t job_text(char *out, const char *message_id, const char *provider, const char *to,
+		       size_t body_bytes)
 {
-	int n = snprintf(out, SRC_MAX, "{\"message_id\":\"%s\",%s%s%s%s,\"subject\":\"Subject of %s\","
+	int n = snprintf(out, SRC_MAX,
+			 "{\"message_id\":\"%s\",%s%s%s%s,\"subject\":\"Subject of %s\","
 			 "\"body_format\":\"TEXT\",\"body_content\":\"",
-			 message_id, provider ? "\"provider_id\":\"" : "", provider ? provider : "", provider ? "\"," : "", to,
-			 message_id);
+			 message_id, provider ? "\"provider_id\":\"" : "", provider ? provider : "",
+			 provider ? "\"," : "", to, message_id);
 	size_t len = (size_t)n;
 
 	for (size_t i = 0; i < body_bytes; i++)
@@ -88,8 +90,8 @@ static size_t job_text(char *out, const char *message_id, const char *provider, 
 	return len + 2;
 }
 
-int64_t provider_kit_submit(struct provider_kit *k, const char *message_id, const char *provider, const char *to,
-			    size_t body_bytes, struct job_problem *problem)
+int64_t provider_kit_submit(struct provider_kit *k, const char *message_id, const char *provider,
+			    const char *to, size_t body_bytes, struct job_problem *problem)
 {
 	static char src[SRC_MAX + JSON_PADDING], text[SRC_MAX + JSON_PADDING];
 	static _Alignas(16) unsigned char arena_memory[SRC_MAX];
@@ -123,7 +125,8 @@ int64_t provider_kit_submit(struct provider_kit *k, const char *message_id, cons
 int64_t provider_kit_mail(struct provider_kit *k, const char *message_id, const char *provider)
 {
 	struct job_problem problem;
-	int64_t id = provider_kit_submit(k, message_id, provider, "\"to\":[\"r@example.com\"]", 100, &problem);
+	int64_t id =
+		provider_kit_submit(k, message_id, provider, "\"to\":[\"r@example.com\"]", 100, &problem);
 
 	if (id <= 0)
 		print_message("%s: %s\n", problem.pointer, problem.reason);
@@ -139,8 +142,8 @@ struct store_job provider_kit_job(struct provider_kit *k, int64_t id)
 	return job;
 }
 
-struct store_job provider_kit_await(struct provider_kit *k, int64_t id, enum job_state state, enum job_reason reason,
-				    int64_t ms)
+struct store_job provider_kit_await(struct provider_kit *k, int64_t id, enum job_state state,
+				    enum job_reason reason, int64_t ms)
 {
 	int64_t deadline_ms = hal_clock_in(ms);
 

@@ -1,5 +1,5 @@
-/* The policy of provider/ as tables: whose fault a verdict is, what becomes of the job, when it is tried again, when
- * a provider is asked again, how fast it may be used. Pure functions; no world. */
+/* The policy of provider/ as tables: whose fault a verdict is, what becomes of the job, when it is tried
+ * again, when a provider is asked again, how fast it may be used. Pure functions; no world. */
 #include <stdarg.h>
 #include <setjmp.h>
 #include <stddef.h>
@@ -62,9 +62,11 @@ static void test_fault(void **state)
 	for (size_t i = 0; i < sizeof faults / sizeof *faults; i++) {
 		int err = faults[i].err;
 
-		assert_int_equal(outcome_fault(faults[i].cls, err, RETRY_HOLD_NONE, true), faults[i].none);
-		assert_int_equal(outcome_fault(faults[i].cls, err, RETRY_HOLD_LINK, true), faults[i].link);
-		assert_int_equal(outcome_fault(faults[i].cls, err, RETRY_HOLD_PROVIDER, true), faults[i].provider);
+		enum smtp_class cls = faults[i].cls;
+
+		assert_int_equal(outcome_fault(cls, err, RETRY_HOLD_NONE, true), faults[i].none);
+		assert_int_equal(outcome_fault(cls, err, RETRY_HOLD_LINK, true), faults[i].link);
+		assert_int_equal(outcome_fault(cls, err, RETRY_HOLD_PROVIDER, true), faults[i].provider);
 	}
 	/* While the link is down, whatever went wrong before the mail is the link's. */
 	assert_int_equal(outcome_fault(SMTP_HOLD, ERR_TIMEOUT, RETRY_HOLD_LINK, false), OUTCOME_HELD_LINK);
@@ -107,6 +109,18 @@ static void test_breaker_events(void **state)
 #define PENDING JOB_PENDING
 #define COMPLETED JOB_COMPLETED
 #define FAILED JOB_FAILED
+#define R_NONE JOB_REASON_NONE
+#define R_REFUSED JOB_REASON_REFUSED
+#define R_BAD JOB_REASON_BAD
+#define R_RETRY JOB_REASON_RETRY
+#define R_RETRIES JOB_REASON_RETRIES
+#define R_UNCERTAIN JOB_REASON_UNCERTAIN
+#define R_HELD JOB_REASON_HELD
+#define E_SENT JOB_RESULT_SENT
+#define E_FAILED JOB_RESULT_FAILED
+#define E_HELD JOB_RESULT_HELD
+#define LONG OUTCOME_UNCERTAIN_MS
+#define LOCAL OUTCOME_LOCAL_MS
 
 static const struct {
 	const char *name;
@@ -125,42 +139,33 @@ static const struct {
 	int64_t due_in_ms; /* -1: never */
 	bool fail_waiting;
 } decisions[] = {
-	{"sent", 0, 0, 0, 0, 0, {S}, 1, 0, COMPLETED, JOB_REASON_NONE, 1, 1, JOB_RESULT_SENT, 0, 0, -1, 0},
-	{"sent by a retry", 2, 0, 0, 0, 0, {S}, 1, 0, COMPLETED, JOB_REASON_NONE, 1, 1, JOB_RESULT_SENT, 2, 2, -1, 0},
-	{"sent, others before", 1, 0, 0, 2, 0, {S}, 1, 0, COMPLETED, JOB_REASON_NONE, 1, 1, JOB_RESULT_SENT, 1, 1, -1, 0},
-	{"sent, one failed before", 1, 0, 0, 0, 1, {S}, 1, 0, FAILED, JOB_REASON_REFUSED, 1, 1, JOB_RESULT_FAILED, 1, 1,
-	 -1, 0},
-	{"refused", 0, 0, 0, 0, 0, {F}, 1, 0, FAILED, JOB_REASON_REFUSED, 1, 1, JOB_RESULT_FAILED, 0, 0, -1, 0},
-	{"bad", 0, 1, 0, 0, 0, {F}, 1, 0, FAILED, JOB_REASON_BAD, 1, 1, JOB_RESULT_FAILED, 0, 0, -1, 0},
-	{"one of two refused", 0, 0, 0, 0, 0, {S, F}, 2, 0, FAILED, JOB_REASON_REFUSED, 1, 1, JOB_RESULT_FAILED, 0, 0,
-	 -1, 0},
-	{"try 1", 0, 0, 0, 0, 0, {T}, 1, 0, PENDING, JOB_REASON_RETRY, 1, 1, JOB_RESULT_FAILED, 1, 0, 1000, 0},
-	{"try 2", 1, 0, 0, 0, 0, {T}, 1, 0, PENDING, JOB_REASON_RETRY, 1, 1, JOB_RESULT_FAILED, 2, 1, 5000, 0},
-	{"try 3", 2, 0, 0, 0, 0, {T}, 1, 0, PENDING, JOB_REASON_RETRY, 1, 1, JOB_RESULT_FAILED, 3, 2, 15000, 0},
-	{"try 4", 3, 0, 0, 0, 0, {T}, 1, 0, FAILED, JOB_REASON_RETRIES, 1, 1, JOB_RESULT_FAILED, 3, 3, -1, 1},
-	{"sent, refused, try", 0, 0, 0, 0, 0, {S, F, T}, 3, 0, PENDING, JOB_REASON_RETRY, 1, 1, JOB_RESULT_FAILED, 1, 0,
-	 1000, 0},
-	{"sent and try, last", 3, 0, 0, 0, 0, {S, T}, 2, 0, FAILED, JOB_REASON_RETRIES, 1, 1, JOB_RESULT_FAILED, 3, 3,
-	 -1, 1},
-	{"lost behind the dot", 0, 0, 0, 0, 0, {U}, 1, 0, PENDING, JOB_REASON_UNCERTAIN, 1, 1, JOB_RESULT_FAILED, 1, 0,
-	 1000, 0},
-	{"late", 0, 0, 0, 0, 0, {L}, 1, 0, PENDING, JOB_REASON_UNCERTAIN, 1, 1, JOB_RESULT_FAILED, 1, 0,
-	 OUTCOME_UNCERTAIN_MS, 0},
-	{"late and try", 1, 0, 0, 0, 0, {L, T}, 2, 0, PENDING, JOB_REASON_UNCERTAIN, 1, 1, JOB_RESULT_FAILED, 2, 1,
-	 OUTCOME_UNCERTAIN_MS, 0},
-	{"late, last", 3, 0, 0, 0, 0, {L}, 1, 0, FAILED, JOB_REASON_RETRIES, 1, 1, JOB_RESULT_FAILED, 3, 3, -1, 1},
-	{"held", 0, 0, 0, 0, 0, {H}, 1, 0, PENDING, JOB_REASON_HELD, 0, 1, JOB_RESULT_HELD, 0, 0, 7777, 0},
-	{"held again", 2, 0, 1, 0, 0, {H}, 1, 0, PENDING, JOB_REASON_HELD, 0, 0, JOB_RESULT_HELD, 2, 2, 7777, 0},
-	{"held by our storage", 0, 0, 0, 0, 0, {D}, 1, 0, PENDING, JOB_REASON_HELD, 0, 1, JOB_RESULT_HELD, 0, 0,
-	 OUTCOME_LOCAL_MS, 0},
-	{"first half sent, then held", 0, 0, 0, 0, 0, {S, H}, 2, 0, PENDING, JOB_REASON_HELD, 0, 1, JOB_RESULT_HELD, 0, 0,
-	 7777, 0},
-	{"try and held", 0, 0, 0, 0, 0, {T, H}, 2, 0, PENDING, JOB_REASON_RETRY, 1, 1, JOB_RESULT_FAILED, 1, 0, 1000, 0},
-	{"stopped", 1, 0, 0, 0, 0, {X}, 1, 1, PENDING, JOB_REASON_NONE, 0, 0, JOB_RESULT_HELD, 1, 1, 0, 0},
-	{"first half sent, then stopped", 1, 0, 0, 0, 0, {S, X}, 2, 0, PENDING, JOB_REASON_NONE, 0, 0, JOB_RESULT_HELD,
-	 1, 1, 0, 0},
-	{"stopped behind the dot", 1, 0, 0, 0, 0, {Y}, 1, 0, PENDING, JOB_REASON_UNCERTAIN, 0, 0, JOB_RESULT_HELD, 1, 1,
-	 OUTCOME_UNCERTAIN_MS, 0},
+	/* clang-format off */
+	{"sent", 0, 0, 0, 0, 0, {S}, 1, 0, COMPLETED, R_NONE, 1, 1, E_SENT, 0, 0, -1, 0},
+	{"sent by a retry", 2, 0, 0, 0, 0, {S}, 1, 0, COMPLETED, R_NONE, 1, 1, E_SENT, 2, 2, -1, 0},
+	{"sent, others before", 1, 0, 0, 2, 0, {S}, 1, 0, COMPLETED, R_NONE, 1, 1, E_SENT, 1, 1, -1, 0},
+	{"sent, one failed before", 1, 0, 0, 0, 1, {S}, 1, 0, FAILED, R_REFUSED, 1, 1, E_FAILED, 1, 1, -1, 0},
+	{"refused", 0, 0, 0, 0, 0, {F}, 1, 0, FAILED, R_REFUSED, 1, 1, E_FAILED, 0, 0, -1, 0},
+	{"bad", 0, 1, 0, 0, 0, {F}, 1, 0, FAILED, R_BAD, 1, 1, E_FAILED, 0, 0, -1, 0},
+	{"one of two refused", 0, 0, 0, 0, 0, {S, F}, 2, 0, FAILED, R_REFUSED, 1, 1, E_FAILED, 0, 0, -1, 0},
+	{"try 1", 0, 0, 0, 0, 0, {T}, 1, 0, PENDING, R_RETRY, 1, 1, E_FAILED, 1, 0, 1000, 0},
+	{"try 2", 1, 0, 0, 0, 0, {T}, 1, 0, PENDING, R_RETRY, 1, 1, E_FAILED, 2, 1, 5000, 0},
+	{"try 3", 2, 0, 0, 0, 0, {T}, 1, 0, PENDING, R_RETRY, 1, 1, E_FAILED, 3, 2, 15000, 0},
+	{"try 4", 3, 0, 0, 0, 0, {T}, 1, 0, FAILED, R_RETRIES, 1, 1, E_FAILED, 3, 3, -1, 1},
+	{"one of each", 0, 0, 0, 0, 0, {S, F, T}, 3, 0, PENDING, R_RETRY, 1, 1, E_FAILED, 1, 0, 1000, 0},
+	{"sent and try, last", 3, 0, 0, 0, 0, {S, T}, 2, 0, FAILED, R_RETRIES, 1, 1, E_FAILED, 3, 3, -1, 1},
+	{"lost after the dot", 0, 0, 0, 0, 0, {U}, 1, 0, PENDING, R_UNCERTAIN, 1, 1, E_FAILED, 1, 0, 1000, 0},
+	{"late", 0, 0, 0, 0, 0, {L}, 1, 0, PENDING, R_UNCERTAIN, 1, 1, E_FAILED, 1, 0, LONG, 0},
+	{"late and try", 1, 0, 0, 0, 0, {L, T}, 2, 0, PENDING, R_UNCERTAIN, 1, 1, E_FAILED, 2, 1, LONG, 0},
+	{"late, last", 3, 0, 0, 0, 0, {L}, 1, 0, FAILED, R_RETRIES, 1, 1, E_FAILED, 3, 3, -1, 1},
+	{"held", 0, 0, 0, 0, 0, {H}, 1, 0, PENDING, R_HELD, 0, 1, E_HELD, 0, 0, 7777, 0},
+	{"held again", 2, 0, 1, 0, 0, {H}, 1, 0, PENDING, R_HELD, 0, 0, E_HELD, 2, 2, 7777, 0},
+	{"held by our storage", 0, 0, 0, 0, 0, {D}, 1, 0, PENDING, R_HELD, 0, 1, E_HELD, 0, 0, LOCAL, 0},
+	{"half sent, then held", 0, 0, 0, 0, 0, {S, H}, 2, 0, PENDING, R_HELD, 0, 1, E_HELD, 0, 0, 7777, 0},
+	{"try and held", 0, 0, 0, 0, 0, {T, H}, 2, 0, PENDING, R_RETRY, 1, 1, E_FAILED, 1, 0, 1000, 0},
+	{"stopped", 1, 0, 0, 0, 0, {X}, 1, 1, PENDING, R_NONE, 0, 0, E_HELD, 1, 1, 0, 0},
+	{"half sent, then stopped", 1, 0, 0, 0, 0, {S, X}, 2, 0, PENDING, R_NONE, 0, 0, E_HELD, 1, 1, 0, 0},
+	{"stopped after dot", 1, 0, 0, 0, 0, {Y}, 1, 0, PENDING, R_UNCERTAIN, 0, 0, E_HELD, 1, 1, LONG, 0},
+	/* clang-format on */
 };
 
 static void test_decide(void **state)
@@ -235,7 +240,8 @@ static void test_delays(void **state)
 
 static void test_breaker_probes(void **state)
 {
-	static const int64_t waits[] = {1000, 2000, 4000, 8000, 16000, 32000, 64000, 128000, 256000, 300000, 300000};
+	static const int64_t waits[] = {1000,  2000,  4000,   8000,   16000, 32000,
+					64000, 128000, 256000, 300000, 300000};
 	struct breaker b;
 	int64_t now = 5000;
 
@@ -322,7 +328,8 @@ static void test_rate(void **state)
 	retry_rate_init(&r, 0, 60000, 1);
 	assert_int_equal(retry_rate_wait_ms(&r, 1), 0);
 
-	/* 30/1m asked at random times: never more than 30 in any minute, and not many fewer when all is wanted. */
+	/* 30/1m asked at random times: never more than 30 in any minute, and not many fewer when all is
+	 * wanted. */
 	retry_rate_init(&r, 30, 60000, 1000);
 	for (int64_t now = 1000; now < 1000 + 600000 && n < 2000;) {
 		int64_t wait = retry_rate_wait_ms(&r, now);

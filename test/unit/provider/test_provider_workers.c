@@ -38,16 +38,17 @@ static void boot(void (*fn)(void *arg))
 		sim_reset();
 		r = sim_run(&c, fn, NULL);
 		if (r.end != SIM_FINISHED)
-			print_message("seed %u: %s\n%.20000s\n", (unsigned)seed, sim_end_text(r.end), sim_log_text());
+			print_message("seed %u: %s\n%.20000s\n", (unsigned)seed, sim_end_text(r.end),
+				      sim_log_text());
 		assert_int_equal(r.end, SIM_FINISHED);
 	}
 }
 
-#define BOOT(name)                          \
-	static void name(void **state)      \
-	{                                   \
-		(void)state;                \
-		boot(name##_boot);          \
+#define BOOT(name)                                                                                           \
+	static void name(void **state)                                                                       \
+	{                                                                                                    \
+		(void)state;                                                                                 \
+		boot(name##_boot);                                                                           \
 	}
 
 static void expect_in(const char *text, const char *part)
@@ -124,7 +125,8 @@ static void stale_boot(void *arg)
 	provider_kit_start(&kit, "[worker]\nmax=1\n" ONE);
 	for (int i = 0; i < 3; i++) {
 		id = provider_kit_mail(&kit, i == 0 ? "a" : i == 1 ? "b" : "c", NULL);
-		assert_int_equal(provider_kit_await(&kit, id, JOB_COMPLETED, JOB_REASON_NONE, 900).retry_count, 0);
+		assert_int_equal(
+			provider_kit_await(&kit, id, JOB_COMPLETED, JOB_REASON_NONE, 900).retry_count, 0);
 	}
 	assert_int_equal(peer_one.mails, 3);
 	provider_kit_stop(&kit, 1000);
@@ -183,7 +185,8 @@ static void partial_boot(void *arg)
 	peer_one.rcpt_replies[1] = "550 5.1.1 no such user";
 	peer_one.rcpt_replies[2] = "450 4.2.0 greylisted";
 	provider_kit_start(&kit, ONE);
-	id = provider_kit_submit(&kit, "m1", NULL, "\"to\":[\"a@x.org\",\"b@x.org\"],\"bcc\":[\"c@x.org\",\"d@x.org\"]", 10,
+	id = provider_kit_submit(&kit, "m1", NULL,
+				 "\"to\":[\"a@x.org\",\"b@x.org\"],\"bcc\":[\"c@x.org\",\"d@x.org\"]", 10,
 				 &problem);
 	job = provider_kit_await(&kit, id, JOB_PENDING, JOB_REASON_RETRY, 900);
 	assert_int_equal(peer_one.mails, 1);
@@ -227,7 +230,8 @@ static void retries_boot(void *arg)
 	id = provider_kit_mail(&kit, "m2", NULL);
 	job = provider_kit_await(&kit, id, JOB_FAILED, JOB_REASON_RETRIES, 30000);
 	assert_int_equal(job.retry_count, 3);
-	expect_in(provider_kit_event(&kit, id, 3), "\"retry_count\":3,\"max_retries\":3,\"next_retry_at\":null");
+	expect_in(provider_kit_event(&kit, id, 3),
+		  "\"retry_count\":3,\"max_retries\":3,\"next_retry_at\":null");
 	assert_string_equal(provider_kit_event(&kit, id, 4), "");
 	provider_kit_stop(&kit, 1000);
 }
@@ -250,7 +254,8 @@ static void uncertain_boot(void *arg)
 	assert_non_null(id_line);
 	snprintf(first, sizeof first, "%.*s", (int)strcspn(id_line, "\r"), id_line);
 	peer_one.replies[PEER_DOT] = NULL;
-	assert_int_equal(provider_kit_await(&kit, id, JOB_COMPLETED, JOB_REASON_NONE, 3600000).retry_count, 1);
+	assert_int_equal(provider_kit_await(&kit, id, JOB_COMPLETED, JOB_REASON_NONE, 3600000).retry_count,
+			 1);
 	assert_true(hal_clock_mono_ms() - began >= 10 * 60 * 1000 - 1000);
 	expect_in(peer_one.content, first);
 
@@ -316,8 +321,9 @@ static void auth_boot(void *arg)
 	peer_one.caps = "PIPELINING,AUTH PLAIN LOGIN";
 	peer_one.replies[PEER_AUTH] = "535 5.7.8 bad credentials";
 	sim_peer_listen("127.0.0.1", 25, smtp_peer_serve, &peer_one);
-	provider_kit_start(&kit, "[provider.one]\ntype=smtp\nhost=127.0.0.1\nport=25\ntls=none\nfrom=gw@example.org\n"
-				 "username=u\npassword=p\n");
+	provider_kit_start(
+		&kit, "[provider.one]\ntype=smtp\nhost=127.0.0.1\nport=25\ntls=none\nfrom=gw@example.org\n"
+		      "username=u\npassword=p\n");
 	id = provider_kit_mail(&kit, "m1", NULL);
 	(void)provider_kit_await(&kit, id, JOB_PENDING, JOB_REASON_HELD, 2000);
 	assert_true(provider_kit_status(&kit, "one").auth_refused);
@@ -328,8 +334,9 @@ static void auth_boot(void *arg)
 	assert_int_equal(peer_one.connections, 2);
 	/* The password is mended: a reload tries at once. */
 	peer_one.replies[PEER_AUTH] = NULL;
-	provider_kit_reload(&kit, "[provider.one]\ntype=smtp\nhost=127.0.0.1\nport=25\ntls=none\nfrom=gw@example.org\n"
-				  "username=u\npassword=q\n");
+	provider_kit_reload(
+		&kit, "[provider.one]\ntype=smtp\nhost=127.0.0.1\nport=25\ntls=none\nfrom=gw@example.org\n"
+		      "username=u\npassword=q\n");
 	(void)provider_kit_await(&kit, id, JOB_COMPLETED, JOB_REASON_NONE, 2000);
 	assert_string_equal(peer_one.password, "q");
 	provider_kit_stop(&kit, 1000);
@@ -516,13 +523,15 @@ static void judge_boot(void *arg)
 
 	(void)arg;
 	peers();
-	provider_kit_start(&kit, "[alias]\nroot=ops@example.com\n" ONE "[provider.acme]\ntenant_id=acme\nprovider_id=mail\n"
+	provider_kit_start(&kit, "[alias]\nroot=ops@example.com\n" ONE
+				 "[provider.acme]\ntenant_id=acme\nprovider_id=mail\n"
 				 "type=smtp\nhost=192.0.2.2\nport=25\ntls=none\n");
 	assert_int_equal(provider_choose(kit.pool, STR("acme"), STR(""), name, why, sizeof why), 0);
 	assert_string_equal(name, "acme");
 	assert_int_equal(provider_choose(kit.pool, STR("acme"), STR("one"), name, why, sizeof why), 0);
 	assert_string_equal(name, "one");
-	assert_int_equal(provider_choose(kit.pool, STR("else"), STR("mail"), name, why, sizeof why), ERR_NOT_FOUND);
+	assert_int_equal(provider_choose(kit.pool, STR("else"), STR("mail"), name, why, sizeof why),
+			 ERR_NOT_FOUND);
 	expect_in(why, "mail");
 	assert_int_equal(provider_choose(kit.pool, STR(""), STR(""), name, why, sizeof why), 0);
 	assert_string_equal(name, "one");
@@ -530,7 +539,8 @@ static void judge_boot(void *arg)
 	assert_true(provider_kit_submit(&kit, "a", "nope", "\"to\":[\"r@x.org\"]", 5, &p) < 0);
 	assert_string_equal(p.pointer, "/provider_id");
 	expect_in(p.reason, "nope");
-	assert_true(provider_kit_submit(&kit, "b", NULL, "\"tenant_id\":\"acme\",\"to\":[\"r@x.org\"]", 5, &p) < 0);
+	assert_true(provider_kit_submit(&kit, "b", NULL, "\"tenant_id\":\"acme\",\"to\":[\"r@x.org\"]", 5,
+					&p) < 0);
 	assert_string_equal(p.pointer, "/from");
 	assert_true(provider_kit_submit(&kit, "c", NULL, "\"to\":[\"nobody\"]", 5, &p) < 0);
 	assert_string_equal(p.pointer, "/to/0");
@@ -544,12 +554,12 @@ BOOT(judge)
 int main(int argc, char **argv)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(sent),      cmocka_unit_test(reuse),   cmocka_unit_test(stale),
-		cmocka_unit_test(large),     cmocka_unit_test(refused), cmocka_unit_test(partial),
+		cmocka_unit_test(sent),      cmocka_unit_test(reuse),     cmocka_unit_test(stale),
+		cmocka_unit_test(large),     cmocka_unit_test(refused),   cmocka_unit_test(partial),
 		cmocka_unit_test(retries),   cmocka_unit_test(uncertain), cmocka_unit_test(down),
-		cmocka_unit_test(hold_none), cmocka_unit_test(auth),    cmocka_unit_test(expiry),
-		cmocka_unit_test(fair),      cmocka_unit_test(shrink),  cmocka_unit_test(stops),
-		cmocka_unit_test(reload),    cmocka_unit_test(rate),    cmocka_unit_test(judge),
+		cmocka_unit_test(hold_none), cmocka_unit_test(auth),      cmocka_unit_test(expiry),
+		cmocka_unit_test(fair),      cmocka_unit_test(shrink),    cmocka_unit_test(stops),
+		cmocka_unit_test(reload),    cmocka_unit_test(rate),      cmocka_unit_test(judge),
 	};
 
 	/* A name pattern picks tests: for looking at one. */
