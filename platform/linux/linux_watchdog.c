@@ -4,7 +4,7 @@
 #include <linux/watchdog.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/ioctl.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include "base/err.h"
@@ -43,7 +43,8 @@ int hal_watchdog_open(const char *device)
 	device_fd = open(device, O_WRONLY | O_CLOEXEC);
 	if (device_fd < 0)
 		return linux_err_file(errno);
-	if (ioctl(device_fd, WDIOC_GETTIMEOUT, &seconds) < 0) {
+	/* The call itself: the C libraries do not agree on the sign of a request, the kernel does. */
+	if (syscall(SYS_ioctl, device_fd, WDIOC_GETTIMEOUT, &seconds) < 0) {
 		int e = errno;
 		/* Some drivers cannot tell; what is no watchdog at all does not know the call. */
 		if (e == ENOTTY) {
@@ -65,12 +66,11 @@ int64_t hal_watchdog_period_ms(void)
 
 void hal_watchdog_kick(void)
 {
-	int dummy = 0;
-
 	if (kind == KIND_SUPERVISOR)
 		linux_notify("WATCHDOG=1");
-	if (kind == KIND_DEVICE)
-		ioctl(device_fd, WDIOC_KEEPALIVE, &dummy);
+	/* Any byte but 'V' is a kick (Documentation/watchdog/watchdog-api.rst). What fails is seen by the reboot. */
+	if (kind == KIND_DEVICE && write(device_fd, "k", 1) < 0)
+		return;
 }
 
 void hal_watchdog_close(void)
