@@ -221,7 +221,7 @@ static void write_container(struct buf *b, const struct json *v, bool object)
 {
 	struct json_iter it;
 	const struct json *member;
-	struct str key;
+	struct str key = {NULL, 0};
 	const char *comma = "";
 
 	buf_puts(b, object ? "{" : "[");

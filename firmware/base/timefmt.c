@@ -60,13 +60,14 @@ void timefmt_rfc3339(struct buf *b, int64_t unix_ms, bool ms)
 
 void timefmt_rfc5322(struct buf *b, int64_t unix_ms)
 {
-	static const char days[] = "SunMonTueWedThuFriSat";
-	static const char months[] = "JanFebMarAprMayJunJulAugSepOctNovDec";
+	static const char days[][4] = {"Sun", "Mon", "Tue", "Wed", "Thu", "Fri", "Sat"};
+	static const char months[][4] = {"Jan", "Feb", "Mar", "Apr", "May", "Jun",
+					 "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"};
 	struct civil c;
 
 	civil_from_ms(unix_ms, &c);
-	buf_printf(b, "%.3s, %d %.3s %04d %02d:%02d:%02d +0000", days + c.weekday * 3, c.day,
-	           months + (c.month - 1) * 3, c.year, c.hour, c.minute, c.second);
+	buf_printf(b, "%s, %d %s %04d %02d:%02d:%02d +0000", days[c.weekday], c.day, months[c.month - 1], c.year, c.hour,
+		   c.minute, c.second);
 }
 
 static int days_in_month(int year, int month)

@@ -247,7 +247,7 @@ static struct str without_brackets(struct str s)
 static const char *check_url(struct str s)
 {
 	static const char problem[] = "is not an address such as https://host/path";
-	struct str rest = s;
+	struct str rest;
 	size_t n = 0;
 
 	if (str_starts_nocase(s, STR("https://")))
