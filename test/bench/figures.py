@@ -105,9 +105,9 @@ def main():
 
         gateway = Gateway({"provider.default": provider(1), "store": {"max_bytes": "1G"}})
         gateway.start()
-        for first in range(0, WAITING, 1000):
+        for first in range(0, WAITING, 250):
             batch = [{"to": ["user@example.com"], "subject": f"job {n}", "body_format": "TEXT", "body_content": "x" * 200}
-                     for n in range(first, first + 1000)]
+                     for n in range(first, first + 250)]
             status, answer = gateway.api("POST", "/api/emails", batch)
             assert status == 202, answer
         gateway.stop(30)

@@ -55,6 +55,8 @@ class Load:
                 connection = None
                 self.ledger.refuse("no answer")
                 time.sleep(0.01)
+        if connection:
+            connection.close()
 
 
 class KillTest(unittest.TestCase):
