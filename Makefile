@@ -3,7 +3,7 @@
 TC ?= host
 B := build/$(TC)
 VERSION := 0.1.0
-CACHE := $(or $(POSTERN_CACHE),$(or $(XDG_CACHE_HOME),$(HOME)/.cache)/postern)
+CACHE := $(abspath $(or $(POSTERN_CACHE),$(or $(XDG_CACHE_HOME),$(HOME)/.cache)/postern))
 ROOMS := base log settings job store net mail smtp provider queue inbound api health cli app
 PLATFORMS := linux sim none
 LIBRARIES := sqlite mbedtls inih yyjson libmicrohttpd
@@ -34,7 +34,7 @@ ifneq ($(filter-out $(BARE),$(or $(MAKECMDGOALS),all)),)
 stale := $(shell test -f build/deps.mk && grep -q '^sqlite.src := $(CACHE)/' build/deps.mk && \
 	for d in $$(sed -n 's/.*\.src := //p' build/deps.mk); do test -d $$d || echo stale; done || echo stale)
 build/deps.mk: toolchain/deps.lock scripts/fetch-deps $(wildcard toolchain/patches/*) $(if $(stale),FORCE)
-	$(Q)scripts/fetch-deps --out $@
+	$(Q)POSTERN_CACHE=$(CACHE) scripts/fetch-deps --out $@
 include build/deps.mk
 
 compiler := $(shell LC_ALL=C $(TC_CC) --version 2>/dev/null | head -n 1)

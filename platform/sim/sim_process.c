@@ -3,6 +3,9 @@
 
 #include <stdlib.h>
 
+#include "base/err.h"
+#include "hal_local.h"
+
 int hal_process_harden(void)
 {
 	return 0;
@@ -24,4 +27,12 @@ int hal_process_own_dir(const char *path, const char *user)
 void *hal_process_memory(size_t bytes)
 {
 	return calloc(1, bytes);
+}
+
+int hal_local_connect(struct hal_socket *s, const char *path, int64_t deadline_ms)
+{
+	(void)s;
+	(void)path;
+	(void)deadline_ms;
+	return ERR_NO_GATEWAY;
 }
