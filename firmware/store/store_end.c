@@ -190,7 +190,7 @@ int store_job_give_up(struct store *s, int64_t id, enum job_reason reason, const
 
 struct end_row {
 	enum job_state state;
-	int64_t created_ms, expires_ms, rcpt_count, due_ms;
+	int64_t created_ms, expires_ms, rcpt_count, due_ms, src_len;
 };
 
 static int end_row_read(struct store *s, int64_t id, struct end_row *row)
@@ -200,7 +200,8 @@ static int end_row_read(struct store *s, int64_t id, struct end_row *row)
 
 	if (rc != 1) return rc < 0 ? rc : ERR_NOT_FOUND;
 	*row = (struct end_row){ (enum job_state)sqlite3_column_int(st, 0), sqlite3_column_int64(st, 3),
-				 sqlite3_column_int64(st, 4), sqlite3_column_int64(st, 5), sqlite3_column_int64(st, 6) };
+				 sqlite3_column_int64(st, 4), sqlite3_column_int64(st, 5), sqlite3_column_int64(st, 6),
+				 sqlite3_column_int64(st, 7) };
 	store_end(st);
 	return 0;
 }
@@ -223,6 +224,7 @@ int store_job_requeue(struct store *s, int64_t id)
 	struct end_row row = { 0 };
 	int rc = end_row_read(s, id, &row);
 
+	if (rc == 0 && !row.src_len) return ERR_STATE; /* its original was lost: there is nothing to send */
 	if (rc == 0 && row.rcpt_count > 1) {
 		rc = store_write(s, SQL_RCPT_AGAIN, "i", STORE_RCPT_KEY(id, 0));
 		if (rc >= 0) rc = store_number(s, SQL_RCPT_COUNT_SENT, &sent, "i", STORE_RCPT_KEY(id, 0));
@@ -273,7 +275,7 @@ int store_op_requeue(struct store *s, struct store_requeue *r)
 		rc = store_number(s, SQL_FAILED_AFTER, &id, "ii", r->at_next, I64(1));
 		if (rc != 1) break;
 		rc = store_job_requeue(s, id);
-		if (rc < 0) return rc;
+		if (rc < 0 && rc != ERR_STATE) return rc;
 		r->at_next = id;
 		r->count++;
 	}

@@ -94,6 +94,7 @@ struct store {
 	sqlite3_stmt *statements[SQL_COUNT];
 	enum store_trouble trouble;
 	bool in_tx;
+	bool missed;          /* store_missing() has led to a salvage */
 	int wal_frames;       /* in the WAL after the last commit */
 	bool full;            /* the last submission was refused for space */
 	bool read_only;
@@ -195,6 +196,8 @@ int store_op_purge(struct store *s, struct store_purge *p);
 
 /* Any recipient of the job: is it this address, or (part) has it this text in it. 1: yes. */
 int store_rcpt_matches(struct store *s, int64_t id, struct str wanted, bool part);
+/* Rows that belong together are not: damage that SQLite cannot see. Answers ERR_CORRUPT. */
+int store_missing(struct store *s);
 /* The job's row into *j, as people see it. 1, 0 when there is none. */
 int store_job_read(struct store *s, int64_t id, struct store_job *j);
 int store_job_requeue(struct store *s, int64_t id);
@@ -206,6 +209,8 @@ int store_job_remove(struct store *s, int64_t id, enum job_state state);
 int store_event_add(struct store *s, int64_t job_id, int64_t now_ms, struct str json, int64_t *seq);
 /* The result of a job that has ended, once more. */
 int store_event_again(struct store *s, int64_t job_id, struct str message_id, enum job_state state);
+/* Bytes of an original from an offset; *len 0 at its end. */
+int store_src_get(struct store *s, int64_t id, size_t at, char *bytes, size_t cap, size_t *len);
 uint64_t store_sum(uint64_t sum, const void *bytes, size_t len);
 #define STORE_SUM_START 14695981039346656037u
 int store_continue_clock_step(struct store *s);
@@ -220,6 +225,8 @@ bool store_space_yield(struct store *s);
 int store_space_tick(struct store *s, unsigned batch);
 void store_space_limit(struct store *s);
 void store_space_quarantine(struct store *s);
+/* Room for a salvage: the reserve, and all databases set aside before. */
+void store_space_clear(struct store *s);
 
 /* ---- store_salvage.c ---- */
 

@@ -12,6 +12,14 @@ uint64_t store_sum(uint64_t sum, const void *bytes, size_t len)
 	return sum;
 }
 
+int store_missing(struct store *s)
+{
+	/* Once: if a salvage does not help, the next one will not either. */
+	if (!s->missed) s->trouble = STORE_TROUBLE_CORRUPT;
+	s->missed = true;
+	return ERR_CORRUPT;
+}
+
 /* ---- accept ---- */
 
 static struct str cut(struct str v, size_t max)
@@ -116,13 +124,15 @@ static int accept_known(struct store *s, struct store_accept *a, bool gone, enum
 		if (rc == 1) state = sqlite3_column_int64(st, 0);
 		store_end(st);
 		if (rc < 0) return rc;
-		gone = rc == 0;
+		if (rc == 0) return store_missing(s);
 	}
 	if (gone && state != JOB_COMPLETED) return accept_new(s, a);
 	a->state = (enum job_state)state;
 	if (state == JOB_COMPLETED) rc = store_event_again(s, a->id, a->message_id, a->state);
 	if (state == JOB_FAILED) {
 		rc = store_job_requeue(s, a->id);
+		/* The one there was lost its original to damage; here it comes again. */
+		if (rc == ERR_STATE) return accept_new(s, a);
 		a->state = JOB_PENDING;
 	}
 	if (state == JOB_PENDING && store_claim_find(s, a->id)) a->state = JOB_PROCESSING;
@@ -169,8 +179,7 @@ int store_op_accept(struct store *s, struct store_accept *first)
 
 /* ---- claim ---- */
 
-/* Bytes of an original from an offset; 0 at its end. */
-static int src_read(struct store *s, int64_t id, size_t at, char *bytes, size_t cap, size_t *len)
+int store_src_get(struct store *s, int64_t id, size_t at, char *bytes, size_t cap, size_t *len)
 {
 	*len = 0;
 	while (*len < cap) {
@@ -236,12 +245,13 @@ static int claim_one(struct store *s, int64_t id, struct store_claimed *c)
 	if (rc == 1 && settled) rc = rcpts_settled(s, c) < 0 ? -1 : 1;
 	if (rc != 1 || c->src_len > c->src_cap) return rc;
 	size_t len;
-	rc = src_read(s, id, 0, c->src_buf, c->src_len, &len);
+	rc = store_src_get(s, id, 0, c->src_buf, c->src_len, &len);
 	if (rc < 0) return rc;
 	if (len == c->src_len && store_sum(STORE_SUM_START, c->src_buf, len) == sum) {
 		c->src_have = len;
 		return 1;
 	}
+	if (len != c->src_len) return store_missing(s);
 	log_error("store", "original damaged -> job failed", LOG_INT("id", id));
 	rc = store_job_give_up(s, id, JOB_REASON_BAD, "the stored original is damaged", (struct str){ NULL, 0 });
 	return rc < 0 ? rc : 0;
@@ -297,9 +307,9 @@ int store_op_release(struct store *s, struct store_release *r)
 int store_op_src_read(struct store *s, struct store_src_read *r)
 {
 	int64_t there;
-	int rc = src_read(s, r->id, r->at, r->bytes, r->cap, &r->len);
+	int rc = store_src_get(s, r->id, r->at, r->bytes, r->cap, &r->len);
 
 	if (rc < 0 || r->len || r->at) return rc;
-	rc = store_number(s, SQL_CREATED, &there, "i", r->id);
-	return rc == 0 ? ERR_NOT_FOUND : rc < 0 ? rc : 0;
+	rc = store_number(s, SQL_SRC_LEN, &there, "i", r->id);
+	return rc == 0 ? ERR_NOT_FOUND : rc < 0 ? rc : there ? store_missing(s) : 0;
 }

@@ -68,10 +68,20 @@ int store_job_read(struct store *s, int64_t id, struct store_job *j)
 int store_op_job_get(struct store *s, struct store_job_get *g)
 {
 	int64_t id = g->id;
+	bool lives = false;
+	sqlite3_stmt *st;
 	int rc = 1;
 
-	if (!id) rc = store_number(s, SQL_IDENT_GET, &id, "ss", g->tenant_id, g->message_id);
+	if (!id) {
+		rc = store_row(s, SQL_IDENT_GET, &st, "ss", g->tenant_id, g->message_id);
+		if (rc == 1) {
+			id = sqlite3_column_int64(st, 0);
+			lives = sqlite3_column_int64(st, 2) == 0;
+		}
+		store_end(st);
+	}
 	if (rc == 1) rc = store_job_read(s, id, &g->job);
+	if (rc == 0 && lives) return store_missing(s);
 	return rc < 0 ? rc : rc == 0 ? ERR_NOT_FOUND : 0;
 }
 

@@ -121,6 +121,7 @@ static int db_set_up(struct store *s)
 		rc = ERR_READ_ONLY;
 	}
 	if (rc == 0) rc = db_prepare_all(s);
+	if (rc == 0 && !s->read_only) store_space_limit(s);
 	return rc;
 }
 

@@ -160,19 +160,29 @@ void store_space_quarantine(struct store *s)
 	s->quarantine_bytes = q.bytes;
 }
 
-/* When space is short all but the newest go. */
-static void drop_quarantine(struct store *s)
+/* When space is short the oldest goes, as long as `keep` are left. */
+static bool drop_quarantine(struct store *s, unsigned keep)
 {
 	struct quarantine q = { 0 };
 	char name[64];
 
 	hal_storage_list("", look_at_one, &q);
 	s->quarantine_bytes = q.bytes;
-	if (q.count < 2) return;
+	if (q.count <= keep) return false;
 	snprintf(name, sizeof name, STORE_CORRUPT "%ld-wal", q.oldest);
 	hal_storage_remove(name);
 	snprintf(name, sizeof name, STORE_CORRUPT "%ld", q.oldest);
-	if (hal_storage_remove(name) == 0) log_warn("store", "space is short -> set-aside database removed", LOG_TEXT("name", name));
+	if (hal_storage_remove(name) < 0) return false;
+	log_warn("store", "space is short -> set-aside database removed", LOG_TEXT("name", name));
+	return true;
+}
+
+void store_space_clear(struct store *s)
+{
+	hal_storage_remove(STORE_RESERVE);
+	s->reserve_there = false;
+	while (drop_quarantine(s, 0)) {
+	}
 }
 
 /* Free pages are used again anyway; they go back to the file system only when they are many. */
@@ -196,7 +206,7 @@ int store_space_tick(struct store *s, unsigned batch)
 
 	if (batch) rc = shrink(s);
 	if (rc >= 0 && batch && s->tally.used_bytes > budget(s) - s->config.max_bytes / 32) {
-		if (s->quarantine_bytes) drop_quarantine(s);
+		if (s->quarantine_bytes) drop_quarantine(s, 1);
 		rc = evict(s, batch, &removed);
 	}
 	if (rc < 0) return rc;
