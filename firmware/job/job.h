@@ -142,14 +142,15 @@ struct job_problem {
 	char reason[256];  /* one sentence without a full stop */
 };
 
-/* Where the formats leave it open: - a known member, header or attachment member that stands there twice is
- * refused; unknown ones are not looked at - body_format absent is TEXT; it and priority are read without
- * case - the members of identity, sender, headers and policy are honoured in both formats, the content's
- * only in their own - with html_body, template_path is a label, as template_id is with body_content - an
- * empty label ("") is none; an empty address is refused; envelope_from "<>" is the null sender - a header's
- * value may be a number, or an array for a header that occurs several times; null is none - raw goes alone:
- * not beside bodies, headers and attachments - control characters (but HT outside of addresses) are refused
- * in everything but bodies
+/* Where the formats leave it open:
+ *   - a known member, header or attachment member that stands there twice is refused; unknown ones are ignored
+ *   - body_format absent is TEXT; it and priority are read without case
+ *   - the members of identity, sender, headers and policy count in both formats, those of content in their own
+ *   - with html_body, template_path is a label, as template_id is with body_content
+ *   - an empty label ("") is none; an empty address is refused; envelope_from "<>" is the null sender
+ *   - a header's value may be a number, or an array for a header that occurs several times; null is none
+ *   - raw goes alone: not beside bodies, headers and attachments
+ *   - control characters are refused in everything but bodies (HT in addresses only)
  */
 
 /* Decodes one job. text needs JSON_PADDING writable bytes behind len and is changed in place; the job's
