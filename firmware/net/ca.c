@@ -154,7 +154,8 @@ static int read_cert(struct ca_reader *r, unsigned char *der, struct str *subjec
 	int rc;
 
 	while ((rc = ca_read(r, label, der, CA_DER_MAX)) != 0) {
-		bool cert = label[0] == '\0' || strcmp(label, "CERTIFICATE") == 0 || strcmp(label, "X509 CERTIFICATE") == 0;
+		bool cert = label[0] == '\0' || strcmp(label, "CERTIFICATE") == 0 ||
+			    strcmp(label, "X509 CERTIFICATE") == 0;
 
 		if (rc > 0 && cert && der_subject((struct str){(const char *)der, (size_t)rc}, subject))
 			return rc;

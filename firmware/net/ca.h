@@ -3,7 +3,8 @@
  * A bundle lives in DATA_DIR/ca, one for each CA file, named by the file's path; it carries the digest of what it was
  * made from, and is made anew when that has changed. It is mapped while in use: what is looked up costs page cache,
  * not heap. All numbers in it are big-endian:
- *	"PSTRNCA1", SHA-256 of the source, u32 count, count times {u32 subject hash, u32 offset, u32 length}, certificates
+ *	"PSTRNCA1", SHA-256 of the source, u32 count,
+ *	count times {u32 subject hash, u32 offset, u32 length}, certificates
  */
 #ifndef POSTERN_NET_CA_H
 #define POSTERN_NET_CA_H

@@ -46,7 +46,8 @@ int net_send_all(struct hal_stream *s, const void *bytes, size_t len, int64_t de
 enum net_tls_side { NET_TLS_CLIENT, NET_TLS_SERVER };
 
 /* What a TLS configuration is made from; NULL and "" both mean "not set". Paths are absolute or below the storage
- * root. Files are PEM or DER; a key must not be encrypted. */
+ * root. Files are PEM or DER; a key must not be encrypted. A server's certificate that stands in the CA file itself is
+ * trusted as it is (its names and dates are checked nevertheless). */
 struct net_tls_settings {
 	enum net_tls_side side;
 	bool insecure;         /* client: do not verify the server's certificate ([provider] tls_verify = no) */
@@ -78,8 +79,8 @@ struct net_tls {
 /* Does the handshake over `below`, which from then on belongs to this stream (closing it closes both). On failure
  * `below` still belongs to the caller, and *why says which check failed.
  * Client: host is the name that the certificate must carry, and the SNI; never NULL. Server: host is NULL.
- * While the clock is unset, a certificate that has ended before the clock's floor is refused, one that seems not to have
- * begun is not; everything else is checked as always.
+ * While the clock is unset, a certificate that has ended before the clock's floor is refused, one that seems not
+ * to have begun is not; everything else is checked as always.
  * Errors: ERR_TLS (no common version or cipher, alert, broken record), ERR_TLS_CERT, ERR_TIMEOUT, ERR_CLOSED,
  * ERR_RESET, ERR_STOPPING, ERR_UNREACHABLE, ERR_NO_MEMORY. */
 int net_tls_start(struct net_tls *t, struct net_tls_config *c, struct hal_stream *below, const char *host,

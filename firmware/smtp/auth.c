@@ -42,7 +42,7 @@ void smtp_caps_line(struct smtp_caps *caps, struct str line)
 	struct str word = next_word(&rest);
 	uint64_t n;
 
-	/* "AUTH=LOGIN PLAIN": how it stood in a draft, and how some servers still say it, beside the right form or not. */
+	/* "AUTH=LOGIN PLAIN": how it stood in a draft, and how some servers still say it. */
 	if (str_starts_nocase(word, STR("AUTH="))) {
 		caps->auth |= mechanism_bit((struct str){word.ptr + 5, word.len - 5});
 		word.len = 4;

@@ -535,10 +535,13 @@ static void content_end(struct smtp *s, const struct smtp_stuffer *stuffer, int6
 /* The content cannot be read: the connection ends before the final dot, so nothing was sent. */
 static void content_unreadable(struct smtp *s, int err)
 {
-	enum err_class class = err_class(err);
+	enum smtp_class class = SMTP_HOLD;
 
-	break_off(s, verdict_own(class == ERR_CLASS_GIVE_UP ? SMTP_FAIL : class == ERR_CLASS_RETRY ? SMTP_TRY : SMTP_HOLD,
-				 err, err_text(err)));
+	if (err_class(err) == ERR_CLASS_GIVE_UP)
+		class = SMTP_FAIL;
+	else if (err_class(err) == ERR_CLASS_RETRY)
+		class = SMTP_TRY;
+	break_off(s, verdict_own(class, err, err_text(err)));
 }
 
 static void send_content(struct smtp *s)
@@ -609,7 +612,8 @@ static void judge(struct smtp *s, struct smtp_mail *mail)
 	if (mail->from.len > 0 && !smtp_path_ok(mail->from))
 		stop_mail(s, verdict_own(SMTP_FAIL, ERR_INVALID, "the sender is not an address"));
 	else if (needed && !s->caps.smtputf8)
-		stop_mail(s, verdict_own(SMTP_FAIL, ERR_UNSUPPORTED, "the server does not take internationalized mail"));
+		stop_mail(s, verdict_own(SMTP_FAIL, ERR_UNSUPPORTED,
+					 "the server does not take internationalized mail"));
 	else if (s->caps.size_max > 0 && mail->size > s->caps.size_max)
 		stop_mail(s, verdict_own(SMTP_FAIL, ERR_TOO_LARGE, "larger than the server takes"));
 	else if (s->work.open == 0)

@@ -31,8 +31,9 @@ static size_t local_len(struct str s)
 
 bool smtp_path_ok(struct str addr)
 {
-	if (addr.len == 0 || addr.len > PATH_BYTES_MAX || str_has_ctl(addr) || memchr(addr.ptr, '\t', addr.len) != NULL ||
-	    !str_is_utf8(addr))
+	if (addr.len == 0 || addr.len > PATH_BYTES_MAX || !str_is_utf8(addr))
+		return false;
+	if (str_has_ctl(addr) || memchr(addr.ptr, '\t', addr.len) != NULL)
 		return false;
 	size_t local = local_len(addr);
 	if (local == 0 || local + 1 >= addr.len || addr.ptr[local] != '@')

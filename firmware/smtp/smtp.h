@@ -26,16 +26,24 @@
 
 /* What a failure, or a success, means for the job (CONTRACT "jobs out"). */
 enum smtp_class {
-	SMTP_NONE,      /* no outcome: recipient skipped, or nothing was done yet */
-	SMTP_SENT,      /* final 2yz to our final dot */
-	SMTP_AGAIN,     /* not tried, nobody's fault, counts nothing: send again at once. The server takes fewer recipients
-	                   in one mail (another of them was accepted in this one), or a connection kept from an
-	                   earlier mail had died before this one began (then smtp_ready is false) */
-	SMTP_TRY,       /* counts as a try: 4yz, or the connection broke in the middle of the mail */
-	SMTP_FAIL,      /* 5yz to MAIL, RCPT, DATA or the content; a mail that this server cannot be given */
-	SMTP_HOLD,      /* not the mail's fault: connect, greeting, EHLO, TLS, AUTH; or a body that cannot be read now */
-	SMTP_UNCERTAIN  /* the final dot left completely, its reply did not come: sent, or not. .err is ERR_TIMEOUT when
-	                   the reply timed out, else the connection was lost */
+	/* No outcome: recipient skipped, or nothing was done yet. */
+	SMTP_NONE,
+	/* Final 2yz to our final dot. */
+	SMTP_SENT,
+	/* Not tried, nobody's fault, counts nothing: send again at once. The server takes fewer recipients in one mail
+	 * (another of them was accepted in this one), or a connection kept from an earlier mail had died before this
+	 * one began (then smtp_ready is false). */
+	SMTP_AGAIN,
+	/* Counts as a try: 4yz, or the connection broke in the middle of the mail. */
+	SMTP_TRY,
+	/* 5yz to MAIL, RCPT, DATA or the content; a mail that this server cannot be given. */
+	SMTP_FAIL,
+	/* Not the mail's fault: connect, greeting, EHLO, TLS, AUTH (also 530 to MAIL); a body that cannot be read now;
+	 * smtp_abort, no link, no memory. */
+	SMTP_HOLD,
+	/* The final dot left completely, its reply did not come: sent, or not. .err is ERR_TIMEOUT when the reply timed
+	 * out, else the connection was lost or what came was no reply. */
+	SMTP_UNCERTAIN
 };
 
 #define SMTP_TEXT_MAX 200

@@ -376,7 +376,8 @@ static void test_body_error(void **state)
 	static const struct {
 		int err;
 		enum smtp_class class;
-	} cases[] = {{ERR_CORRUPT, SMTP_HOLD}, {ERR_IO, SMTP_HOLD}, {ERR_NOT_FOUND, SMTP_FAIL}, {ERR_TIMEOUT, SMTP_TRY}};
+	} cases[] = {
+		{ERR_CORRUPT, SMTP_HOLD}, {ERR_IO, SMTP_HOLD}, {ERR_NOT_FOUND, SMTP_FAIL}, {ERR_TIMEOUT, SMTP_TRY}};
 
 	(void)state;
 	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
@@ -594,7 +595,7 @@ static void test_lines(void **state)
 	kit_end();
 
 	/* A line, and a reply, without end. */
-	static char *const endless[] = {"220-abcdefghijklmnopqrstuvwxyz0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ", "220-a\r\n"};
+	static char *const endless[] = {"220-abcdefghijklmnopqrstuvwxyz0123456789", "220-a\r\n"};
 	for (size_t i = 0; i < 2; i++) {
 		kit_plain();
 		sim_peer_close(KIT_IP, KIT_PORT);

@@ -59,7 +59,8 @@ static void judge(const struct sim_net_rule *rule)
 		what = kit.peer.violation;
 	if (what != NULL)
 		fail_msg("cut out %llu in %llu mode %d: %s (%s)\n%s", (unsigned long long)rule->cut_out_plus1,
-			 (unsigned long long)rule->cut_in_plus1, rule->cut_mode, what, smtp_class_name(class), kit.notes);
+			 (unsigned long long)rule->cut_in_plus1, rule->cut_mode, what, smtp_class_name(class),
+			 kit.notes);
 }
 
 /* Cuts at every step-th byte until a run comes through whole; returns how many runs there were. */

@@ -134,7 +134,11 @@ static void test_clock_unset(void **state)
 	static const struct {
 		const char *server;
 		int err;
-	} cases[] = {{"good", 0}, {"future", 0}, {"expired", ERR_TLS_CERT}, {"wrong", ERR_TLS_CERT}, {"unknown", ERR_TLS_CERT}};
+	} cases[] = {{"good", 0},
+		     {"future", 0},
+		     {"expired", ERR_TLS_CERT},
+		     {"wrong", ERR_TLS_CERT},
+		     {"unknown", ERR_TLS_CERT}};
 
 	(void)state;
 	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
@@ -202,41 +206,48 @@ static void test_no_tls_there(void **state)
 
 /* ---- configurations ---- */
 
-static int config(struct net_tls_settings settings, char *text, size_t cap)
+static char why_text[200];
+
+static int config(struct net_tls_settings settings)
 {
 	struct net_tls_config c;
 	struct buf why;
 
-	buf_init(&why, text, cap);
+	buf_init(&why, why_text, sizeof(why_text));
 	int rc = net_tls_config_init(&c, &settings, &why);
 	if (rc == 0)
 		net_tls_config_close(&c);
 	return rc;
 }
 
+static int config_client(const char *ca)
+{
+	return config((struct net_tls_settings){.side = NET_TLS_CLIENT, .ca_path = ca});
+}
+
+static int config_server(const char *cert, const char *key)
+{
+	return config((struct net_tls_settings){.side = NET_TLS_SERVER, .cert_path = cert, .key_path = key});
+}
+
 static void test_configurations(void **state)
 {
-	char text[200];
-
 	(void)state;
 	kit_tls("good", "bundle.pem", SMTP_TLS_STARTTLS);
-	assert_int_equal(config((struct net_tls_settings){.ca_path = "/nowhere"}, text, sizeof(text)), ERR_NOT_FOUND);
-	assert_string_equal(text, "CA file /nowhere: not found");
-	assert_int_equal(config((struct net_tls_settings){.ca_path = "/certs/good.key"}, text, sizeof(text)), ERR_INVALID);
-	assert_string_equal(text, "CA file /certs/good.key: no certificate in it");
-	assert_int_equal(config((struct net_tls_settings){.side = NET_TLS_SERVER}, text, sizeof(text)), ERR_INVALID);
-	assert_int_equal(config((struct net_tls_settings){.side = NET_TLS_SERVER, .cert_path = "/certs/badkey.pem"}, text,
-				sizeof(text)), ERR_INVALID);
-	assert_in(text, "the key belongs to another certificate");
-	assert_int_equal(config((struct net_tls_settings){.side = NET_TLS_SERVER, .cert_path = "/certs/good.crt"}, text,
-				sizeof(text)), ERR_INVALID);
-	assert_in(text, "no private key");
-	assert_int_equal(config((struct net_tls_settings){.side = NET_TLS_SERVER, .cert_path = "/certs/good.crt",
-							  .key_path = "/certs/good.key"}, text, sizeof(text)), 0);
+	assert_int_equal(config_client("/nowhere"), ERR_NOT_FOUND);
+	assert_string_equal(why_text, "CA file /nowhere: not found");
+	assert_int_equal(config_client("/certs/good.key"), ERR_INVALID);
+	assert_string_equal(why_text, "CA file /certs/good.key: no certificate in it");
+	assert_int_equal(config_server(NULL, NULL), ERR_INVALID);
+	assert_int_equal(config_server("/certs/badkey.pem", NULL), ERR_INVALID);
+	assert_in(why_text, "the key belongs to another certificate");
+	assert_int_equal(config_server("/certs/good.crt", NULL), ERR_INVALID);
+	assert_in(why_text, "no private key");
+	assert_int_equal(config_server("/certs/good.crt", "/certs/good.key"), 0);
 	/* The system's bundle, none there and there. */
-	assert_int_equal(config((struct net_tls_settings){.side = NET_TLS_CLIENT}, text, sizeof(text)), ERR_NOT_FOUND);
+	assert_int_equal(config_client(NULL), ERR_NOT_FOUND);
 	sim_disk_write("/etc/ssl/cert.pem", 0, "-----BEGIN CERTIFICATE-----\n", 28);
-	assert_int_equal(config((struct net_tls_settings){.side = NET_TLS_CLIENT}, text, sizeof(text)), ERR_INVALID);
+	assert_int_equal(config_client(NULL), ERR_INVALID);
 	kit_end();
 }
 
@@ -251,18 +262,16 @@ static int count_name(void *arg, const char *name)
 static void test_bundle_kept(void **state)
 {
 	struct hal_storage_info before, after;
-	struct net_tls_settings s = {.side = NET_TLS_CLIENT, .ca_path = "/certs/bundle.pem"};
-	char text[200];
 	int files = 0;
 
 	(void)state;
 	kit_tls("good", "bundle.pem", SMTP_TLS_STARTTLS);
 	hal_storage_info(&before);
-	assert_int_equal(config(s, text, sizeof(text)), 0);
+	assert_int_equal(config_client("/certs/bundle.pem"), 0);
 	hal_storage_info(&after);
 	assert_int_equal(before.written_bytes, after.written_bytes);
 	sim_disk_write("/certs/bundle.pem", sim_disk_size("/certs/bundle.pem"), "\n", 1);
-	assert_int_equal(config(s, text, sizeof(text)), 0);
+	assert_int_equal(config_client("/certs/bundle.pem"), 0);
 	hal_storage_info(&after);
 	assert_true(after.written_bytes > before.written_bytes + 20000);
 	assert_int_equal(hal_storage_list("ca", count_name, &files), 0);
@@ -276,13 +285,13 @@ static void test_bundle_kept(void **state)
 		sim_faults()->disk.fail_at = at;
 		sim_faults()->disk.fail_on = true;
 		sim_faults()->disk.fail_err = ERR_NO_SPACE;
-		assert_int_equal(config(s, text, sizeof(text)), ERR_NO_SPACE);
+		assert_int_equal(config_client("/certs/bundle.pem"), ERR_NO_SPACE);
 		sim_faults()->disk.fail_calls = 0;
 		files = 0;
 		assert_int_equal(hal_storage_list("ca", count_name, &files), 0);
 		assert_int_equal(files, 1);
 	}
-	assert_int_equal(config(s, text, sizeof(text)), 0);
+	assert_int_equal(config_client("/certs/bundle.pem"), 0);
 	kit_end();
 }
 

@@ -42,8 +42,8 @@ static void on_note(void *arg, enum smtp_note kind, struct str text)
 
 	(void)arg;
 	if (text.len + 4 < room)
-		kit.notes_len += (size_t)snprintf(kit.notes + kit.notes_len, room, "%c %.*s\n", marks[kind], (int)text.len,
-						  text.ptr);
+		kit.notes_len += (size_t)snprintf(kit.notes + kit.notes_len, room, "%c %.*s\n", marks[kind],
+						  (int)text.len, text.ptr);
 }
 
 void kit_world(void)
@@ -54,7 +54,8 @@ void kit_world(void)
 	sim_peer_listen(KIT_IP, KIT_PORT, smtp_peer_serve, &kit.peer);
 	sim_peer_listen(KIT_LOOPBACK, KIT_PORT, smtp_peer_serve, &kit.peer);
 	sim_dns_add(KIT_HOST, KIT_IP);
-	kit.config = (struct smtp_config){.host = KIT_HOST, .port = KIT_PORT, .helo = "gw.example.net", .note = on_note};
+	kit.config = (struct smtp_config){
+		.host = KIT_HOST, .port = KIT_PORT, .helo = "gw.example.net", .note = on_note};
 }
 
 void kit_plain(void)
