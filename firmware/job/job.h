@@ -150,7 +150,7 @@ struct job_problem {
  *   - an empty label ("") is none; an empty address is refused; envelope_from "<>" is the null sender
  *   - a header's value may be a number, or an array for a header that occurs several times; null is none
  *   - raw goes alone: not beside bodies, headers and attachments
- *   - control characters are refused in everything but bodies (HT in addresses only)
+ *   - control characters are refused in everything but bodies; a tab is refused in addresses alone
  */
 
 /* Decodes one job. text needs JSON_PADDING writable bytes behind len and is changed in place; the job's
