@@ -148,8 +148,9 @@ static int tls_ready(struct provider *p, struct buf *why)
 	return rc < 0 ? rc : 0;
 }
 
-static void conn_init(struct provider_pool *pool, struct conn *c)
+static void conn_init(struct worker *w, struct conn *c)
 {
+	struct provider_pool *pool = w->pool;
 	struct provider *p = c->provider;
 	const struct smtp_config config = {
 		.host = p->spec.host,
@@ -164,6 +165,7 @@ static void conn_init(struct provider_pool *pool, struct conn *c)
 
 	smtp_init(&c->smtp, &config);
 	hal_mutex_lock(&pool->lock);
+	w->dialing = true;
 	c->open = true;
 	c->mails = 0;
 	c->link_generation = link_generation();
@@ -174,9 +176,24 @@ static void conn_init(struct provider_pool *pool, struct conn *c)
 	hal_mutex_unlock(&pool->lock);
 }
 
-/* A fresh connection. On failure *v says why. */
-static int conn_open(struct provider_pool *pool, struct conn *c, struct smtp_verdict *v)
+/* When the stop could not wait for the end of the dialing, this thread has nothing left that it may touch:
+ * it waits for the end of the process. */
+static void dialing_ended(struct worker *w)
 {
+	bool abandoned;
+
+	hal_mutex_lock(&w->pool->lock);
+	w->dialing = false;
+	abandoned = w->abandoned;
+	hal_mutex_unlock(&w->pool->lock);
+	while (abandoned)
+		hal_clock_sleep_until(HAL_FOREVER);
+}
+
+/* A fresh connection. On failure *v says why. */
+static int conn_open(struct worker *w, struct conn *c, struct smtp_verdict *v)
+{
+	struct provider_pool *pool = w->pool;
 	struct buf why;
 	int rc;
 
@@ -192,8 +209,9 @@ static int conn_open(struct provider_pool *pool, struct conn *c, struct smtp_ver
 		v->err = rc == ERR_NO_MEMORY ? rc : ERR_TLS;
 		return v->err;
 	}
-	conn_init(pool, c);
+	conn_init(w, c);
 	rc = smtp_open(&c->smtp, hal_clock_in(CONN_OPEN_MS));
+	dialing_ended(w);
 	*v = c->smtp.verdict;
 	return rc;
 }
@@ -252,7 +270,7 @@ void conn_send(struct worker *w, struct conn *c)
 		}
 		if (!c->open || !smtp_ready(&c->smtp)) {
 			w->reused = false;
-			if (conn_open(w->pool, c, &v) < 0) {
+			if (conn_open(w, c, &v) < 0) {
 				fail_rcpts(mail, &v);
 				return;
 			}

@@ -295,6 +295,9 @@ static void log_end(const struct worker *w, const struct finish *f, const struct
 		log_warn("provider", "failed -> given up", LOG_STR("message_id", id),
 			 LOG_TEXT("provider", name), LOG_TEXT("host", f->host), LOG_TEXT("reply", f->text),
 			 LOG_INT("retries", o->retries_made));
+	else if (o->reason == JOB_REASON_HELD && !o->publish)
+		log_debug("provider", "still held -> waits", LOG_STR("message_id", id),
+			  LOG_TEXT("provider", name), LOG_TEXT("reason", f->text));
 	else if (o->reason == JOB_REASON_HELD)
 		log_info("provider", "held -> waits", LOG_STR("message_id", id), LOG_TEXT("provider", name),
 			 LOG_TEXT("reason", f->text));

@@ -170,6 +170,7 @@ static int worker_start(struct provider_pool *pool, struct worker *w)
 		hal_thread_join(&w->thread);
 	w->pool = pool;
 	w->state = WORKER_RUNNING;
+	w->dialing = w->abandoned = false;
 	w->worked_ms = hal_clock_mono_ms();
 	for (size_t i = 0; i < WORKER_FINISHES; i++)
 		w->finishes[i].state = FINISH_FREE;
@@ -223,8 +224,14 @@ static void on_work(void *arg)
 void provider_wake(struct provider_pool *pool, bool link_back)
 {
 	hal_mutex_lock(&pool->lock);
-	for (size_t i = 0; link_back && i < pool->live_count; i++)
-		breaker_hurry(&pool->live[i]->breaker, hal_clock_mono_ms());
+	for (size_t i = 0; link_back && i < pool->live_count; i++) {
+		struct provider *p = pool->live[i];
+
+		if (p->breaker.state != PROVIDER_OPEN || p->breaker.auth)
+			continue;
+		breaker_hurry(&p->breaker, hal_clock_mono_ms());
+		p->show_up = true; /* makes due what waits for the probe */
+	}
 	hal_mutex_unlock(&pool->lock);
 	on_work(pool);
 }
@@ -471,6 +478,27 @@ static bool wait_ended(struct provider_pool *pool, int64_t deadline_ms)
 	return true;
 }
 
+/* Under the lock, which is given away: dialing cannot be aborted, and a name server or a host that says
+ * nothing may take minutes. Whoever is at it is left behind, and its job given back. */
+static void abandon_dialing(struct provider_pool *pool)
+{
+	for (unsigned i = 0; i < pool->worker_cap; i++) {
+		struct worker *w = &pool->workers[i];
+		struct store_release r;
+
+		if (w->state != WORKER_RUNNING || !w->dialing)
+			continue;
+		w->abandoned = true;
+		w->state = WORKER_NONE;
+		pool->running--;
+		store_release_init(&r);
+		r.id = w->claimed.id;
+		hal_mutex_unlock(&pool->lock);
+		(void)store_do(pool->store, &r.op);
+		hal_mutex_lock(&pool->lock);
+	}
+}
+
 static void conns_close_idle(struct provider_pool *pool)
 {
 	for (unsigned i = 0; i < pool->worker_cap; i++) {
@@ -493,6 +521,8 @@ void provider_stop(struct provider_pool *pool, int64_t deadline_ms)
 		conn_abort_all(pool);
 		for (unsigned i = 0; i < pool->worker_cap; i++)
 			hal_cond_signal(&pool->workers[i].finished);
+		(void)wait_ended(pool, hal_clock_in(STOP_GRACE_MS));
+		abandon_dialing(pool);
 		(void)wait_ended(pool, HAL_FOREVER);
 	}
 	pool->aborting = true;

@@ -30,6 +30,7 @@
 #define WORKER_FINISHES 2 /* outcomes on their way to the store, per worker */
 #define WORKER_STACK_BYTES (128 * 1024)
 #define WORKER_IDLE_MS 30000 /* then a worker too many ends */
+#define STOP_GRACE_MS 1000   /* from breaking off to leaving behind */
 #define CONN_IDLE_MS 15000   /* then a connection is closed */
 #define CONN_OPEN_MS 120000  /* from dialing to where a mail may be sent */
 
@@ -134,6 +135,8 @@ struct worker {
 	struct hal_thread thread;
 	struct hal_cond finished; /* one of its finishes has been answered */
 	struct finish finishes[WORKER_FINISHES];
+	bool dialing;   /* in smtp_open, of which the first part cannot be aborted */
+	bool abandoned; /* the stop went on without it */
 	int64_t worked_ms; /* monotonic: its start, or its last job */
 
 	/* the job in work */

@@ -45,7 +45,9 @@ int provider_start(struct store *store, const struct settings *settings, void *m
 
 /* Ends the workers: no new claims; what is being sent may end until the deadline (monotonic ms), then its
  * connection is aborted and its job is given back as after a cut. Returns when no thread runs and every
- * claim has ended; shortly after the deadline at the latest, as the store answers. The pool is gone then. */
+ * claim has ended; about a second after the deadline at the latest, as the store answers. The pool is gone
+ * then. A worker that was still dialing is left behind, waiting for the end of the process, which must
+ * follow. */
 void provider_stop(struct provider_pool *pool, int64_t deadline_ms);
 
 /* Swaps providers and values while the workers run. A provider whose settings did not change keeps its

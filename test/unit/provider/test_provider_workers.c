@@ -204,6 +204,32 @@ static void partial_boot(void *arg)
 }
 BOOT(partial)
 
+static void split_boot(void *arg)
+{
+	struct job_problem problem;
+	struct store_job job;
+	int64_t id;
+
+	(void)arg;
+	peers();
+	/* Two recipients a mail: five take three mails in one attempt, and nothing is counted. */
+	peer_one.rcpt_replies[2] = peer_one.rcpt_replies[3] = peer_one.rcpt_replies[4] =
+		"452 4.5.3 too many recipients";
+	provider_kit_start(&kit, ONE);
+	id = provider_kit_submit(&kit, "m1", NULL,
+				 "\"to\":[\"a@x.org\",\"b@x.org\",\"c@x.org\",\"d@x.org\",\"e@x.org\"]", 10,
+				 &problem);
+	job = provider_kit_await(&kit, id, JOB_COMPLETED, JOB_REASON_NONE, 900);
+	assert_int_equal(job.retry_count, 0);
+	assert_int_equal(peer_one.mails, 3);
+	assert_int_equal(peer_one.connections, 1);
+	assert_string_equal(peer_one.rcpts[0], "<e@x.org>");
+	assert_string_equal(provider_kit_event(&kit, id, 1), "");
+	assert_int_equal(provider_kit_status(&kit, "one").rcpts_sent, 5);
+	provider_kit_stop(&kit, 1000);
+}
+BOOT(split)
+
 static void retries_boot(void *arg)
 {
 	struct store_job job;
@@ -467,6 +493,49 @@ static void stops_boot(void *arg)
 }
 BOOT(stops)
 
+static void stops_in_dns_boot(void *arg)
+{
+	int64_t id, began;
+
+	(void)arg;
+	peers();
+	sim_faults()->dns.mode = SIM_DNS_HANG;
+	provider_kit_start(
+		&kit, "[provider.one]\ntype=smtp\nhost=mx.example.org\nport=25\ntls=none\nfrom=gw@x.org\n");
+	id = provider_kit_mail(&kit, "m1", "one");
+	hal_clock_sleep_until(hal_clock_in(500));
+	began = hal_clock_mono_ms();
+	provider_stop(kit.pool, hal_clock_in(1000));
+	assert_true(hal_clock_mono_ms() - began <= 4000);
+	assert_int_equal(provider_kit_job(&kit, id).state, JOB_PENDING);
+	store_close(kit.store);
+}
+BOOT(stops_in_dns)
+
+static void no_link_boot(void *arg)
+{
+	int64_t id;
+
+	(void)arg;
+	peers();
+	provider_kit_start(&kit, "[retry]\nhold=link\n" ONE);
+	sim_link_set(false, false);
+	id = provider_kit_mail(&kit, "m1", NULL);
+	(void)provider_kit_await(&kit, id, JOB_PENDING, JOB_REASON_HELD, 200000);
+	hal_clock_sleep_until(hal_clock_in(3600 * 1000));
+	assert_int_equal(provider_kit_job(&kit, id).state, JOB_PENDING);
+	sim_link_set(true, true);
+	provider_wake(kit.pool, true);
+	assert_int_equal(provider_kit_await(&kit, id, JOB_COMPLETED, JOB_REASON_NONE, 2000).retry_count, 0);
+	/* The link is there, but nobody listens: that is not covered by hold = link. */
+	sim_peer_close("192.0.2.1", 25);
+	hal_clock_sleep_until(hal_clock_in(60000));
+	id = provider_kit_mail(&kit, "m2", NULL);
+	assert_int_equal(provider_kit_await(&kit, id, JOB_FAILED, JOB_REASON_RETRIES, 40000).retry_count, 3);
+	provider_kit_stop(&kit, 1000);
+}
+BOOT(no_link)
+
 static void reload_boot(void *arg)
 {
 	int64_t id;
@@ -554,12 +623,13 @@ BOOT(judge)
 int main(int argc, char **argv)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(sent),      cmocka_unit_test(reuse),     cmocka_unit_test(stale),
-		cmocka_unit_test(large),     cmocka_unit_test(refused),   cmocka_unit_test(partial),
-		cmocka_unit_test(retries),   cmocka_unit_test(uncertain), cmocka_unit_test(down),
-		cmocka_unit_test(hold_none), cmocka_unit_test(auth),      cmocka_unit_test(expiry),
-		cmocka_unit_test(fair),      cmocka_unit_test(shrink),    cmocka_unit_test(stops),
-		cmocka_unit_test(reload),    cmocka_unit_test(rate),      cmocka_unit_test(judge),
+		cmocka_unit_test(sent),      cmocka_unit_test(reuse),        cmocka_unit_test(stale),
+		cmocka_unit_test(large),     cmocka_unit_test(refused),      cmocka_unit_test(partial),
+		cmocka_unit_test(retries),   cmocka_unit_test(uncertain),    cmocka_unit_test(down),
+		cmocka_unit_test(hold_none), cmocka_unit_test(auth),         cmocka_unit_test(expiry),
+		cmocka_unit_test(fair),      cmocka_unit_test(shrink),       cmocka_unit_test(stops),
+		cmocka_unit_test(reload),    cmocka_unit_test(rate),         cmocka_unit_test(judge),
+		cmocka_unit_test(split),     cmocka_unit_test(stops_in_dns), cmocka_unit_test(no_link),
 	};
 
 	/* A name pattern picks tests: for looking at one. */
