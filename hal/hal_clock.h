@@ -21,7 +21,8 @@ int64_t hal_clock_mono_ms(void);
 int64_t hal_clock_in(int64_t ms);
 
 /* Unix time in ms. *set (may be NULL) says whether it can be believed: false while the device's clock lies before
- * the floor. While unset the value returned is the device's clock or the floor, whichever is later: good enough to
+ * the floor. While unset the value returned is the floor, which runs on from when it was raised (waits must end also on a
+ * device that is never told the time): good enough to
  * refuse certificates that ended before it, not good enough for a Date header. */
 int64_t hal_clock_wall_ms(bool *set);
 

@@ -11,6 +11,7 @@
 
 static pthread_mutex_t floor_mutex = PTHREAD_MUTEX_INITIALIZER;
 static int64_t floor_ms = POSTERN_BUILD_TIME * 1000;
+static int64_t floor_at_ms; /* monotonic time when it was raised: from then on it runs */
 
 int64_t hal_clock_mono_ms(void)
 {
@@ -36,18 +37,20 @@ int64_t hal_clock_wall_ms(bool *set)
 	clock_gettime(CLOCK_REALTIME, &ts);
 	int64_t device = (int64_t)ts.tv_sec * 1000 + ts.tv_nsec / 1000000;
 	pthread_mutex_lock(&floor_mutex);
-	int64_t floor = floor_ms;
+	int64_t floor = floor_ms, running = floor_ms + hal_clock_mono_ms() - floor_at_ms;
 	pthread_mutex_unlock(&floor_mutex);
 	if (set != NULL)
 		*set = device >= floor;
-	return device >= floor ? device : floor;
+	return device >= floor ? device : running;
 }
 
 void hal_clock_floor_raise(int64_t unix_ms)
 {
 	pthread_mutex_lock(&floor_mutex);
-	if (unix_ms > floor_ms)
+	if (unix_ms > floor_ms) {
 		floor_ms = unix_ms;
+		floor_at_ms = hal_clock_mono_ms();
+	}
 	pthread_mutex_unlock(&floor_mutex);
 }
 

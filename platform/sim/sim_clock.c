@@ -15,18 +15,22 @@ int64_t hal_clock_wall_ms(bool *set)
 {
 	sim_enter();
 	int64_t device = sim_world.true_base_ms + sim_world.now_ms + sim_world.wall_offset_ms;
-	int64_t floor = sim_world.wall_floor_ms > BUILD_MS ? sim_world.wall_floor_ms : BUILD_MS;
+	bool raised = sim_world.wall_floor_ms > BUILD_MS;
+	int64_t floor = raised ? sim_world.wall_floor_ms : BUILD_MS;
+	int64_t running = floor + sim_world.now_ms - (raised ? sim_world.wall_floor_at_ms : 0);
 
 	if (set != NULL)
 		*set = device >= floor;
-	return device >= floor ? device : floor;
+	return device >= floor ? device : running;
 }
 
 void hal_clock_floor_raise(int64_t unix_ms)
 {
 	sim_enter();
-	if (unix_ms > sim_world.wall_floor_ms)
+	if (unix_ms > sim_world.wall_floor_ms) {
 		sim_world.wall_floor_ms = unix_ms;
+		sim_world.wall_floor_at_ms = sim_world.now_ms;
+	}
 }
 
 int64_t sim_true_ms(void)

@@ -51,6 +51,7 @@ struct sim_world {
 	int64_t wall_offset_ms; /* device's wall clock minus true time */
 	int64_t true_base_ms;   /* true time minus now_ms */
 	int64_t wall_floor_ms;
+	int64_t wall_floor_at_ms; /* now_ms when it was raised */
 
 	uint64_t disk_ops, disk_calls, allocs;
 

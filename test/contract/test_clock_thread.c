@@ -44,10 +44,10 @@ TEST(floor_only_rises)
 	hal_clock_floor_raise(1);
 	assert_true(hal_clock_wall_ms(NULL) >= now);
 	hal_clock_floor_raise(floor);
-	assert_true(hal_clock_wall_ms(&set) == floor);
+	assert_int_in_range(hal_clock_wall_ms(&set) - floor, 0, 10000); /* it runs on */
 	assert_false(set);
 	hal_clock_floor_raise(floor - 1000);
-	assert_true(hal_clock_wall_ms(&set) == floor);
+	assert_int_in_range(hal_clock_wall_ms(&set) - floor, 0, 10000);
 	assert_false(set);
 }
 
