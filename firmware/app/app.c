@@ -193,7 +193,6 @@ static int open_storage(const struct settings *s)
 		return rc;
 	}
 	app.stage = STAGE_STORAGE;
-	hal_clock_floor_raise(POSTERN_BUILD_TIME * 1000);
 	if (s->device.clock_floor > 0)
 		hal_clock_floor_raise(s->device.clock_floor);
 	rc = net_init();
@@ -404,10 +403,11 @@ static void tick(void)
 {
 	struct store_tick op;
 
+	/* First: a clock that was set would else expire everything that waits. */
+	watch_clock();
 	store_tick_init(&op);
 	op.batch = HOUSEKEEPING_ROWS;
 	store_do(app.store, &op.op);
-	watch_clock();
 	watch_link();
 	show_health();
 	if (++app.ticks % LOG_TICKS == 0)

@@ -20,6 +20,7 @@ static const char *ini_text;
 static void (*client_fn)(void *arg);
 static void *client_arg;
 static int wanted_code;
+static int64_t *ended_ms;
 
 static int read_ini(const char *path, void *bytes, size_t cap, unsigned *mode)
 {
@@ -55,6 +56,7 @@ static void boot(void *arg)
 	if (client_fn)
 		sim_script_start("client", client_main, NULL);
 	assert_int_equal(app_run(&source), wanted_code);
+	*ended_ms = hal_clock_mono_ms();
 }
 
 void gateway_kit_run(const char *ini, void (*client)(void *arg), void *arg, int exit_code)
@@ -62,6 +64,8 @@ void gateway_kit_run(const char *ini, void (*client)(void *arg), void *arg, int 
 	struct sim_config config = sim_config_default(7);
 	struct sim_result result;
 
+	config.faults.watchdog_ms = 10000;
+	ended_ms = sim_shared(sizeof(*ended_ms));
 	ini_text = ini;
 	client_fn = client;
 	client_arg = arg;
@@ -69,6 +73,11 @@ void gateway_kit_run(const char *ini, void (*client)(void *arg), void *arg, int 
 	result = sim_run(&config, boot, NULL);
 	if (result.end != SIM_FINISHED)
 		fail_msg("the boot ended as %s", sim_end_text(result.end));
+}
+
+int64_t gateway_kit_ended_ms(void)
+{
+	return *ended_ms;
 }
 
 void gateway_kit_ini(const char *ini)

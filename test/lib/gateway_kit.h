@@ -13,6 +13,9 @@
  * when client returns. Asserts that the boot ends well and app_run with `exit_code`. */
 void gateway_kit_run(const char *ini, void (*client)(void *arg), void *arg, int exit_code);
 
+/* When app_run of the last boot returned, in that boot's monotonic ms. */
+int64_t gateway_kit_ended_ms(void);
+
 /* From a client: the INI that the next reload reads. */
 void gateway_kit_ini(const char *ini);
 
