@@ -99,7 +99,7 @@ void kit_tls(const char *server, const char *ca, enum smtp_tls mode)
 
 void kit_mail(size_t rcpts, const char *content)
 {
-	static char names[KIT_RCPTS_MAX][32];
+	static char names[KIT_RCPTS_MAX][40];
 
 	memset(&kit.mail, 0, sizeof(kit.mail));
 	memset(kit.rcpts, 0, sizeof(kit.rcpts));

@@ -298,7 +298,7 @@ static void on_mail(struct session *c, const char *line)
 	c->p->mails_begun++;
 	c->rcpts = c->accepted = 0;
 	c->p->rcpt_count = c->p->rcpts_seen = 0;
-	snprintf(c->p->mail_line, sizeof(c->p->mail_line), "%s", line);
+	snprintf(c->p->mail_line, sizeof(c->p->mail_line), "%.500s", line);
 	c->mail = say(c, PEER_MAIL, "250 2.1.0 sender fine") / 100 == 2;
 }
 
