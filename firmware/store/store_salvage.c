@@ -281,8 +281,10 @@ static int remove_file(const char *name, const char *suffix)
 	char path[64];
 
 	snprintf(path, sizeof path, "%s%s", name, suffix);
-	int rc = hal_storage_remove(path);
-	return rc == ERR_NOT_FOUND ? 0 : rc;
+	/* Looked for first: on a read-only file system even removing nothing is an error. */
+	int64_t size = hal_storage_size(path);
+	if (size < 0) return size == ERR_NOT_FOUND ? 0 : (int)size;
+	return hal_storage_remove(path);
 }
 
 static int remove_new(void)

@@ -1,0 +1,456 @@
+/* Many at once share a commit, and one that fails does so alone; what a full, read-only or newer storage means. */
+#include <stdarg.h>
+#include <setjmp.h>
+#include <stdint.h>
+#include <stddef.h>
+#include <cmocka.h>
+#include <sqlite3.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/err.h"
+#include "hal_clock.h"
+#include "hal_storage.h"
+#include "hal_thread.h"
+#include "sim/sim.h"
+#include "store_kit.h"
+
+#define SUBMITTERS 64
+
+static struct store *s;
+static struct kit_job job;
+static struct store_claimed claimed;
+static struct store_job seen;
+static struct store_config config;
+
+static int setup(void **state)
+{
+	(void)state;
+	sim_reset();
+	config = kit_config();
+	memset(&claimed, 0, sizeof claimed);
+	assert_int_equal(hal_storage_open("data"), 0);
+	assert_int_equal(store_open(&config, &s), 0);
+	return 0;
+}
+
+static int teardown(void **state)
+{
+	(void)state;
+	if (s) store_close(s);
+	hal_storage_close();
+	return 0;
+}
+
+static void pass_time(int64_t ms)
+{
+	hal_clock_sleep_until(hal_clock_in(ms));
+}
+
+/* ---- groups ---- */
+
+static struct kit_job many[SUBMITTERS];
+static int answers[SUBMITTERS];
+
+static void submitter(void *arg)
+{
+	size_t me = (size_t)((struct kit_job *)arg - many);
+
+	answers[me] = kit_accept_job(s, arg, "p", NULL, NULL);
+}
+
+static void submit_all(size_t src_len)
+{
+	static struct hal_thread t[SUBMITTERS];
+	char name[16];
+
+	for (size_t i = 0; i < SUBMITTERS; i++) {
+		sprintf(name, "mail-%zu", i);
+		kit_job_make(&many[i], name, 1, src_len);
+		assert_int_equal(hal_thread_start(&t[i], "submitter", 65536, submitter, &many[i]), 0);
+	}
+	for (size_t i = 0; i < SUBMITTERS; i++) hal_thread_join(&t[i]);
+}
+
+static void test_many_share_a_sync(void **state)
+{
+	(void)state;
+	sim_faults()->disk.sync_ms = 5;
+	int64_t syncs = kit_status(s).syncs, groups = kit_status(s).groups;
+	submit_all(700);
+	for (size_t i = 0; i < SUBMITTERS; i++) assert_int_equal(answers[i], 0);
+	syncs = kit_status(s).syncs - syncs;
+	groups = kit_status(s).groups - groups;
+	print_message("%d mails: %d groups, %d syncs\n", SUBMITTERS, (int)groups, (int)syncs);
+	assert_true(groups <= 8);
+	assert_true(syncs <= 12);
+	assert_int_equal(kit_status(s).count[JOB_PENDING], SUBMITTERS);
+}
+
+/* Handed in together, so that they are one group: the second of three cannot be written. */
+static struct store_accept ops[3];
+static struct kit_job three[3];
+
+static void submit_three(void)
+{
+	char name[16];
+
+	for (int i = 0; i < 3; i++) {
+		sprintf(name, "three-%d", i);
+		kit_job_make(&three[i], name, 1, i == 1 ? 60000 : 500);
+		store_accept_init(&ops[i]);
+		ops[i].job = &three[i].job;
+		ops[i].src = (struct str){ three[i].src, three[i].src_len };
+		ops[i].message_id = three[i].job.message_id;
+		ops[i].provider = STR("p");
+		ops[i].expire_ms = KIT_DAY_MS;
+		ops[i].op.rc = 12345;
+	}
+}
+
+static void noted(struct store_op *op)
+{
+	++*(int *)op->arg;
+}
+
+static void test_one_fails_alone(void **state)
+{
+	(void)state;
+	int done = 0;
+
+	submit_three();
+	/* too many bytes for the budget, but not for a row: only the middle one is refused, after it was begun */
+	ops[1].with = &ops[2];
+	ops[2].message_id = STR("three-0");
+	three[2].job.digest[3] ^= 1;
+	for (int i = 0; i < 2; i++) {
+		ops[i].op.done = noted;
+		ops[i].op.arg = &done;
+		store_submit(s, &ops[i].op);
+	}
+	while (done < 2) pass_time(10);
+	assert_int_equal(ops[0].op.rc, 0);
+	assert_int_equal(ops[1].op.rc, ERR_CONFLICT);
+	assert_int_equal(ops[1].failed_index, 1);
+	assert_int_equal(kit_status(s).count[JOB_PENDING], 1);
+	/* nothing of the refused one is left */
+	struct store_job_get g;
+	store_job_get_init(&g);
+	g.tenant_id = STR("t");
+	g.message_id = STR("three-1");
+	assert_int_equal(store_do(s, &g.op), ERR_NOT_FOUND);
+}
+
+static void test_stopping(void **state)
+{
+	(void)state;
+	int done = 0;
+
+	submit_three();
+	for (int i = 0; i < 3; i++) {
+		ops[i].op.done = noted;
+		ops[i].op.arg = &done;
+		store_submit(s, &ops[i].op);
+	}
+	store_close(s);
+	s = NULL;
+	assert_int_equal(done, 3);
+	for (int i = 0; i < 3; i++) assert_int_equal(ops[i].op.rc, 0);
+}
+
+/* ---- space ---- */
+
+static int fill(const char *what, int max, int *last)
+{
+	char name[32];
+	int rc = 0, n = 0;
+
+	for (; n < max && rc == 0; n++) {
+		sprintf(name, "%s-%d", what, n);
+		kit_job_make(&job, name, 1, 20000);
+		rc = kit_accept_job(s, &job, "p", NULL, NULL);
+	}
+	*last = rc;
+	return rc == 0 ? n : n - 1;
+}
+
+static int64_t disk_used(void)
+{
+	struct hal_storage_info before;
+
+	assert_int_equal(hal_storage_info(&before), 0);
+	return (64 << 20) - before.free_bytes;
+}
+
+static void test_full(void **state)
+{
+	(void)state;
+	int rc;
+
+	store_close(s);
+	config.max_bytes = 8 << 20;
+	config.reserve_bytes = 1 << 20;
+	assert_int_equal(store_open(&config, &s), 0);
+	int n = fill("a", 2000, &rc);
+	assert_int_equal(rc, ERR_FULL);
+	assert_true(n > 100);
+	assert_true(kit_status(s).full);
+	/* all of them can be tried three times and failed: that needs room */
+	for (int round = 0; round < 4; round++) {
+		while (kit_claim(s, "p", &claimed) == 1)
+			assert_int_equal(kit_finish(s, claimed.id, round < 3 ? JOB_PENDING : JOB_FAILED, JOB_REASON_RETRY,
+						    hal_clock_wall_ms(NULL) + 1000), 0);
+		pass_time(2000);
+		kit_tick(s, 50);
+	}
+	assert_int_equal(kit_status(s).count[JOB_FAILED], n);
+	assert_true(disk_used() <= config.max_bytes);
+	fill("b", 1, &rc);
+	assert_int_equal(rc, ERR_FULL);
+	/* failed ones stay; purging makes room */
+	struct store_purge p;
+	store_purge_init(&p);
+	p.state = JOB_FAILED;
+	p.older_than_ms = hal_clock_wall_ms(NULL) + 1;
+	p.batch = 50;
+	int purged = 0;
+	do {
+		assert_int_equal(store_do(s, &p.op), 0);
+		purged += (int)p.count;
+	} while (p.count);
+	assert_int_equal(purged, n);
+	fill("b", 50, &rc);
+	assert_int_equal(rc, 0);
+}
+
+static void test_completed_make_room(void **state)
+{
+	(void)state;
+	int rc;
+
+	store_close(s);
+	config.max_bytes = 8 << 20;
+	assert_int_equal(store_open(&config, &s), 0);
+	fill("a", 2000, &rc);
+	assert_int_equal(rc, ERR_FULL);
+	while (kit_claim(s, "p", &claimed) == 1) assert_int_equal(kit_finish(s, claimed.id, JOB_COMPLETED, JOB_REASON_NONE, 0), 0);
+	assert_int_equal(fill("b", 60, &rc), 60);
+	assert_int_equal(rc, 0);
+	/* their identities stay */
+	bool known;
+	kit_job_make(&job, "a-0", 1, 20000);
+	assert_int_equal(kit_accept_job(s, &job, "p", NULL, &known), 0);
+	assert_true(known);
+	assert_true(disk_used() <= config.max_bytes);
+}
+
+static void test_file_system_full(void **state)
+{
+	(void)state;
+	int rc;
+
+	/* others have written the rest of the disk */
+	int n = fill("a", 20, &rc);
+	assert_int_equal(n, 20);
+	sim_faults()->disk.capacity_bytes = disk_used() + 8192;
+	fill("b", 100, &rc);
+	assert_true(rc == ERR_NO_SPACE || rc == ERR_FULL);
+	assert_true(kit_status(s).reserve_used);
+	while (kit_claim(s, "p", &claimed) == 1) {
+		assert_int_equal(kit_finish(s, claimed.id, JOB_COMPLETED, JOB_REASON_NONE, 0), 0);
+		n--;
+	}
+	assert_true(n <= 0);
+	fill("c", 1, &rc);
+	assert_int_equal(rc, ERR_NO_SPACE);
+	sim_faults()->disk.capacity_bytes = 0;
+	kit_tick(s, 10);
+	assert_false(kit_status(s).reserve_used);
+	fill("c", 1, &rc);
+	assert_int_equal(rc, 0);
+}
+
+static void test_read_only(void **state)
+{
+	(void)state;
+	int64_t id;
+
+	assert_int_equal(kit_accept(s, "m1", "p", &id), 0);
+	store_close(s);
+	s = NULL;
+	sim_faults()->disk.read_only = true;
+	assert_int_equal(store_open(&config, &s), 0);
+	assert_true(kit_status(s).read_only);
+	assert_int_equal(kit_get(s, id, &seen), 0);
+	assert_string_equal(seen.message_id, "m1");
+	assert_int_equal(kit_accept(s, "m2", "p", NULL), ERR_READ_ONLY);
+	store_close(s);
+	sim_faults()->disk.read_only = false;
+	assert_int_equal(store_open(&config, &s), 0);
+	assert_int_equal(kit_accept(s, "m2", "p", NULL), 0);
+	/* under a running store */
+	sim_faults()->disk.fail_calls = SIM_DISK_WRITE | SIM_DISK_CREATE;
+	sim_faults()->disk.fail_at = 1;
+	sim_faults()->disk.fail_on = true;
+	sim_faults()->disk.fail_err = ERR_READ_ONLY;
+	assert_true(kit_accept(s, "m3", "p", NULL) < 0);
+	sim_faults()->disk.fail_at = 0;
+	pass_time(60000);
+	assert_int_equal(kit_accept(s, "m4", "p", NULL), 0);
+}
+
+/* ---- time ---- */
+
+static void test_retention(void **state)
+{
+	(void)state;
+	char name[16];
+	bool known;
+
+	for (int i = 0; i < 30; i++) {
+		sprintf(name, "m%d", i);
+		assert_int_equal(kit_accept(s, name, "p", NULL), 0);
+	}
+	for (int i = 0; i < 20; i++) {
+		assert_int_equal(kit_claim(s, "p", &claimed), 1);
+		assert_int_equal(kit_finish(s, claimed.id, i % 2 ? JOB_COMPLETED : JOB_FAILED, JOB_REASON_REFUSED, 0), 0);
+	}
+	assert_int_equal(kit_tick(s, 100), 0);
+	pass_time(4 * KIT_DAY_MS);
+	assert_int_equal(kit_tick(s, 100), 0);
+	pass_time(2 * KIT_DAY_MS); /* those that still wait expire */
+	assert_int_equal(kit_tick(s, 4), 4);
+	assert_int_equal(kit_tick(s, 100), 6);
+	assert_int_equal(kit_status(s).count[JOB_FAILED], 20);
+	assert_int_equal(kit_get(s, 25, &seen), 0);
+	assert_int_equal(seen.reason, JOB_REASON_EXPIRED);
+	assert_true(seen.error[0] != '\0');
+	pass_time(2 * KIT_DAY_MS); /* results */
+	assert_int_equal(kit_tick(s, 100), 20);
+	assert_int_equal(kit_status(s).events_waiting, 10);
+	pass_time(23 * KIT_DAY_MS); /* completed ones, and the results of those that expired */
+	assert_int_equal(kit_tick(s, 100), 20);
+	assert_int_equal(kit_status(s).count[JOB_COMPLETED], 0);
+	assert_int_equal(kit_status(s).count[JOB_FAILED], 20);
+	kit_job_make(&job, "m1", 1, 700);
+	assert_int_equal(kit_accept_job(s, &job, "p", NULL, &known), 0);
+	assert_true(known);
+	pass_time(65 * KIT_DAY_MS); /* failed ones */
+	for (int i = 0; i < 10; i++) kit_tick(s, 100);
+	assert_int_equal(kit_status(s).count[JOB_FAILED], 0);
+	pass_time(100 * KIT_DAY_MS); /* identities */
+	for (int i = 0; i < 10; i++) kit_tick(s, 100);
+	assert_int_equal(kit_accept_job(s, &job, "p", NULL, &known), 0);
+	assert_false(known);
+}
+
+static void step_clock(int64_t ms)
+{
+	struct store_clock_stepped c;
+
+	sim_clock_jump(ms);
+	store_clock_stepped_init(&c);
+	c.delta_ms = ms;
+	assert_int_equal(store_do(s, &c.op), 0);
+}
+
+static void test_clock_stepped(void **state)
+{
+	(void)state;
+	int64_t retry, fixed, now = hal_clock_wall_ms(NULL);
+
+	assert_int_equal(kit_accept(s, "retry", "p", &retry), 0);
+	assert_int_equal(kit_claim(s, "p", &claimed), 1);
+	assert_int_equal(kit_finish(s, retry, JOB_PENDING, JOB_REASON_RETRY, now + 5000), 0);
+	kit_job_make(&job, "fixed", 1, 100);
+	job.job.send_at_ms = now + 3 * KIT_DAY_MS;
+	assert_int_equal(kit_accept_job(s, &job, "p", &fixed, NULL), 0);
+	/* a year ahead: the retry still waits its five seconds, nothing expires, the fixed one is due */
+	step_clock(365 * KIT_DAY_MS);
+	kit_tick(s, 10);
+	assert_int_equal(kit_get(s, retry, &seen), 0);
+	assert_int_equal(seen.state, JOB_PENDING);
+	assert_int_equal(seen.due_ms, now + 5000 + 365 * KIT_DAY_MS);
+	assert_int_equal(kit_get(s, fixed, &seen), 0);
+	assert_int_equal(seen.due_ms, now + 3 * KIT_DAY_MS);
+	/* and back */
+	step_clock(-365 * KIT_DAY_MS);
+	assert_int_equal(kit_get(s, retry, &seen), 0);
+	assert_int_equal(seen.due_ms, now + 5000);
+	assert_int_equal(kit_get(s, fixed, &seen), 0);
+	assert_int_equal(seen.due_ms, now + 3 * KIT_DAY_MS);
+	assert_int_equal(kit_claim(s, "p", &claimed), 0);
+	pass_time(5001);
+	assert_int_equal(kit_claim(s, "p", &claimed), 1);
+	assert_int_equal(claimed.id, retry);
+}
+
+/* ---- schema ---- */
+
+static void run_sql(const char *sql)
+{
+	char path[512];
+	sqlite3 *db;
+
+	assert_int_equal(hal_storage_path("postern.db", path, sizeof path), 0);
+	assert_int_equal(sqlite3_open_v2(path, &db, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE, hal_storage_vfs()), SQLITE_OK);
+	assert_int_equal(sqlite3_exec(db, "PRAGMA locking_mode=EXCLUSIVE", NULL, NULL, NULL), SQLITE_OK);
+	assert_int_equal(sqlite3_exec(db, sql, NULL, NULL, NULL), SQLITE_OK);
+	assert_int_equal(sqlite3_close(db), SQLITE_OK);
+}
+
+static void test_newer_schema(void **state)
+{
+	(void)state;
+	static char before[1 << 20], after[1 << 20];
+
+	assert_int_equal(kit_accept(s, "m1", "p", NULL), 0);
+	store_close(s);
+	s = NULL;
+	run_sql("PRAGMA user_version=99");
+	int64_t len = sim_disk_read("postern.db", 0, before, sizeof before);
+	struct store *none;
+	assert_int_equal(store_open(&config, &none), ERR_NEWER);
+	assert_int_equal(sim_disk_read("postern.db", 0, after, sizeof after), len);
+	assert_memory_equal(before, after, (size_t)len);
+	assert_true(sim_disk_size("postern.db.corrupt-1") < 0);
+	/* damaged besides: still not ours */
+	memset(after, 0xaa, 4096);
+	sim_disk_write("postern.db", 3 * 4096, after, 4096);
+	assert_int_equal(store_open(&config, &none), ERR_NEWER);
+	run_sql("PRAGMA user_version=1");
+}
+
+static void test_migration(void **state)
+{
+	(void)state;
+	store_close(s);
+	s = NULL;
+	sim_disk_remove("postern.db");
+	run_sql("PRAGMA user_version=0; CREATE TABLE of_before(x); INSERT INTO of_before VALUES(42)");
+	assert_int_equal(store_open(&config, &s), 0);
+	assert_int_equal(kit_accept(s, "m1", "p", NULL), 0);
+	store_close(s);
+	s = NULL;
+	run_sql("UPDATE of_before SET x=x+1");
+	assert_int_equal(store_open(&config, &s), 0);
+	assert_int_equal(kit_status(s).count[JOB_PENDING], 1);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test_setup_teardown(test_many_share_a_sync, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_one_fails_alone, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_stopping, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_full, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_completed_make_room, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_file_system_full, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_read_only, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_retention, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_clock_stepped, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_newer_schema, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_migration, setup, teardown),
+	};
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
