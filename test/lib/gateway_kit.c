@@ -59,18 +59,23 @@ static void boot(void *arg)
 	*ended_ms = hal_clock_mono_ms();
 }
 
-void gateway_kit_run(const char *ini, void (*client)(void *arg), void *arg, int exit_code)
+struct sim_result gateway_kit_boot(const struct sim_config *config, const char *ini, void (*client)(void *arg), void *arg,
+				   int exit_code)
 {
-	struct sim_config config = sim_config_default(7);
-	struct sim_result result;
-
-	config.faults.watchdog_ms = 10000;
 	ended_ms = sim_shared(sizeof(*ended_ms));
 	ini_text = ini;
 	client_fn = client;
 	client_arg = arg;
 	wanted_code = exit_code;
-	result = sim_run(&config, boot, NULL);
+	return sim_run(config, boot, NULL);
+}
+
+void gateway_kit_run(const char *ini, void (*client)(void *arg), void *arg, int exit_code)
+{
+	struct sim_config config = sim_config_default(7);
+
+	config.faults.watchdog_ms = 10000;
+	struct sim_result result = gateway_kit_boot(&config, ini, client, arg, exit_code);
 	if (result.end != SIM_FINISHED)
 		fail_msg("the boot ended as %s", sim_end_text(result.end));
 }

@@ -13,6 +13,10 @@
  * when client returns. Asserts that the boot ends well and app_run with `exit_code`. */
 void gateway_kit_run(const char *ini, void (*client)(void *arg), void *arg, int exit_code);
 
+/* The same in a world of the test's own making; says how the boot ended instead of asserting that it ended well. */
+struct sim_result gateway_kit_boot(const struct sim_config *config, const char *ini, void (*client)(void *arg), void *arg,
+				   int exit_code);
+
 /* When app_run of the last boot returned, in that boot's monotonic ms. */
 int64_t gateway_kit_ended_ms(void);
 
