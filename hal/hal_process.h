@@ -1,4 +1,5 @@
-/* hal_process: what the process gives up and asks for before it starts. Main thread only, before any thread starts.
+/* hal_process: what the process gives up and asks for before it starts. Main thread only, before any thread
+ * starts.
  *
  * A platform without users and limits does nothing and returns 0.
  */
@@ -7,18 +8,23 @@
 
 #include <stddef.h>
 
-/* Files are ours only (umask), no core dumps (secrets), no new privileges by exec. Never fails for lack of support. */
+/* Files are ours only (umask), no core dumps (secrets), no new privileges by exec. Never fails for lack of
+ * support. */
 int hal_process_harden(void);
 
 /* Goes on as this user, with its groups, for good; nothing when already that user.
  * Errors: ERR_NOT_FOUND (no such user), ERR_DENIED (not started as root). */
 int hal_process_become(const char *user);
 
-/* Before hal_process_become, as root: makes the directory when it is missing (mode 0700) and gives it to that user.
- * Errors: ERR_NOT_FOUND (no such user), ERR_DENIED. */
+/* Before hal_process_become, as root: makes the directory when it is missing (mode 0700) and gives it to that
+ * user. Errors: ERR_NOT_FOUND (no such user), ERR_DENIED. */
 int hal_process_own_dir(const char *path, const char *user);
 
-/* Memory for the whole life of the process, zeroed, not in RAM before it is touched. NULL when there is none. */
+/* A variable of the environment, NULL when it is not set. Any thread. */
+const char *hal_process_env(const char *name);
+
+/* Memory for the whole life of the process, zeroed, not in RAM before it is touched. NULL when there is none.
+ */
 void *hal_process_memory(size_t bytes);
 
 #endif

@@ -1,9 +1,11 @@
-/* The seam between the routes (api_begin, api_handle: routes.c) and a front, which knows the transport (api_front_*).
+/* The seam between the routes (api_begin, api_handle: routes.c) and a front, which knows the transport
+ * (api_front_*).
  *
- * A request's life, all of it on the front's thread: the front reads the head, calls api_begin, reads the body into the memory of
- * the request, calls api_handle, and sends the reply when that returns API_DONE. When api_handle returns API_PENDING the front
- * leaves the request alone until api_front_complete(r) was called, on whatever thread, and then calls api_handle again. With
- * API_MORE_MEMORY it calls api_handle again when it has given the request larger memory and moved the body there.
+ * A request's life, all of it on the front's thread: the front reads the head, calls api_begin, reads the
+ * body into the memory of the request, calls api_handle, and sends the reply when that returns API_DONE. When
+ * api_handle returns API_PENDING the front leaves the request alone until api_front_complete(r) was called,
+ * on whatever thread, and then calls api_handle again. With API_MORE_MEMORY it calls api_handle again when it
+ * has given the request larger memory and moved the body there.
  */
 #ifndef POSTERN_API_API_FRONT_H
 #define POSTERN_API_API_FRONT_H
@@ -21,14 +23,14 @@ enum api_peer {
 
 enum { API_DONE = 0, API_PENDING = 1, API_MORE_MEMORY = 2 };
 
-/* Memory of a request: body, then what the routes need. A small one for each connection, and few large ones. */
-#define API_MEMORY_SMALL (64 * 1024)
+/* Memory of a request: body, then what the routes need. One small for each connection, a few large. */
+#define API_MEMORY_SMALL            (64 * 1024)
 #define API_MEMORY_LARGE(job_bytes) (2 * (job_bytes) + 512 * 1024)
-#define API_CONNECTIONS 100
-#define API_LARGE_COUNT 2
-#define API_BODY_SMALL (12 * 1024)   /* a longer body goes into large memory at once */
-#define API_URI_MAX 2048
-#define API_FIELD_MAX 256
+#define API_CONNECTIONS             100
+#define API_LARGE_COUNT             2
+#define API_BODY_SMALL              (12 * 1024) /* a longer body goes into large memory at once */
+#define API_URI_MAX                 2048
+#define API_FIELD_MAX               256
 
 struct api_route;
 
@@ -36,8 +38,8 @@ struct api_request {
 	/* by the front, before api_begin; strings stay until the reply was sent */
 	enum api_peer peer;
 	enum api_method method;
-	struct str path;  /* as it came, still %-encoded, begins with '/' */
-	struct str query; /* behind the '?', as it came; absent: none */
+	struct str path;                                   /* as it came, still %-encoded, begins with '/' */
+	struct str query;                                  /* behind the '?', as it came; absent: none */
 	struct str content_type, host, origin, fetch_site; /* absent: no such field */
 	/* by the front, before api_handle */
 	char *memory;
@@ -62,9 +64,9 @@ struct api_request {
 
 /* ---- the routes ---- */
 
-/* Looks at the head: finds the route, judges rights. API_DONE: the reply is ready (a refusal) and lies in static or in the
- * request's own memory; the front drains the body before it sends it. API_PENDING: go on with the body.
- * Needs memory already (small will do). */
+/* Looks at the head: finds the route, judges rights. API_DONE: the reply is ready (a refusal) and lies in
+ * static or in the request's own memory; the front drains the body before it sends it. API_PENDING: go on
+ * with the body. Needs memory already (small will do). */
 int api_begin(struct api_request *r);
 
 /* See above. */

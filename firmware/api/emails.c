@@ -8,11 +8,12 @@
 #include "queue/queue.h"
 
 /* Most jobs in one array. */
-#define BATCH_MAX 1000
+#define BATCH_MAX          1000
 #define LIST_LIMIT_DEFAULT 50
-#define LIST_LIMIT_MAX 1000
-/* Of a longer answer's end: room for one more entry and what closes it. An entry's texts may grow by escaping, so that this
- * is a likely size and not a sure one: what does not fit marks the reply as cut, and more memory is asked for. */
+#define LIST_LIMIT_MAX     1000
+/* Of a longer answer's end: room for one more entry and what closes it. An entry's texts may grow by
+ * escaping, so that this is a likely size and not a sure one: what does not fit marks the reply as cut, and
+ * more memory is asked for. */
 #define REPLY_SPARE 4096
 
 static bool reply_is_nearly_full(const struct api_request *r)
@@ -28,7 +29,8 @@ struct submission {
 	bool array;
 };
 
-/* Bodies are JSON, whatever a client that cannot be told calls them; what would be read another way is refused. */
+/* Bodies are JSON, whatever a client that cannot be told calls them; what would be read another way is
+ * refused. */
 static bool content_type_is_json(struct str type)
 {
 	const char *end = type.len > 0 ? memchr(type.ptr, ';', type.len) : NULL;
@@ -36,7 +38,8 @@ static bool content_type_is_json(struct str type)
 	if (end)
 		type.len = (size_t)(end - type.ptr);
 	type = str_trim(type);
-	return type.len == 0 || str_eq_nocase(type, STR("application/json")) || str_eq_nocase(type, STR("text/json")) ||
+	return type.len == 0 || str_eq_nocase(type, STR("application/json")) ||
+	       str_eq_nocase(type, STR("text/json")) ||
 	       str_eq_nocase(type, STR("application/x-www-form-urlencoded")) ||
 	       (type.len > 5 && str_eq_nocase((struct str){type.ptr + type.len - 5, 5}, STR("+json")));
 }
@@ -172,7 +175,8 @@ static int submit_array(struct api_request *r, struct str body)
 	for (size_t i = 0; intake_array_next(body, &at, &element) == 1; i++) {
 		rc = judge_one(r, s, i, element);
 		if (rc == ERR_NO_MEMORY)
-			return r->large ? api_refuse(r, 413, "more jobs in one array than fit into memory") : API_MORE_MEMORY;
+			return r->large ? api_refuse(r, 413, "more jobs in one array than fit into memory")
+					: API_MORE_MEMORY;
 		if (rc < 0)
 			return refuse_job(r, s, i, rc);
 	}
@@ -272,11 +276,23 @@ static int list_answered(struct api_request *r)
 
 static int list_filters(struct api_request *r, struct store_job_list *list, uint64_t *limit)
 {
-	static const char *const names[] = {"state", "tenant_id", "to", "q", "limit", "cursor", "provider", "user_id",
-					    "template_id", "campaign_id", "email_type", "source_app",
-					    "related_model_id", NULL};
-	struct str *const exact[] = {&list->provider, &list->user_id, &list->template_id, &list->campaign_id,
-				     &list->email_type, &list->source_app, &list->related_model_id};
+	static const char *const names[] = {"state",
+					    "tenant_id",
+					    "to",
+					    "q",
+					    "limit",
+					    "cursor",
+					    "provider",
+					    "user_id",
+					    "template_id",
+					    "campaign_id",
+					    "email_type",
+					    "source_app",
+					    "related_model_id",
+					    NULL};
+	struct str *const exact[] = {&list->provider,        &list->user_id,    &list->template_id,
+				     &list->campaign_id,     &list->email_type, &list->source_app,
+				     &list->related_model_id};
 	struct str state;
 	uint64_t cursor = 0;
 
@@ -605,8 +621,9 @@ static const char *requeue_read(struct requeueing *q, const struct json *body)
 	if (state) {
 		q->all = true;
 		q->left = 1;
-		return json_type(state) == JSON_STRING && str_eq(json_str(state), STR("failed")) ? NULL
-												 : "state can only be failed";
+		return json_type(state) == JSON_STRING && str_eq(json_str(state), STR("failed"))
+			       ? NULL
+			       : "state can only be failed";
 	}
 	if (json_type(ids) != JSON_ARRAY || json_count(ids) > LIST_LIMIT_MAX)
 		return "ids is an array of at most 1000 numbers";
@@ -636,7 +653,8 @@ int api_emails_requeue_many(struct api_request *r)
 	why = requeue_read(q, body);
 	if (why)
 		return api_refuse(r, 400, why);
-	/* With a state it is one operation, handed in again and again: the store knows from it how far it came. */
+	/* With a state it is one operation, handed in again and again: the store knows from it how far it
+	 * came. */
 	store_requeue_init(&q->op);
 	q->op.batch = REQUEUE_BATCH;
 	r->state = q;
@@ -662,7 +680,8 @@ static int results_answered(struct api_request *r)
 	if (e->list.op.rc < 0)
 		return api_refuse_err(r, e->list.op.rc);
 	for (size_t i = 0; i < e->list.count; i++) {
-		if (e->left == 0 || reply_is_nearly_full(r) || r->reply.cap - r->reply.len < e->events[i].len + REPLY_SPARE) {
+		if (e->left == 0 || reply_is_nearly_full(r) ||
+		    r->reply.cap - r->reply.len < e->events[i].len + REPLY_SPARE) {
 			if (e->left > 0 && !r->large)
 				return API_MORE_MEMORY;
 			return list_end(r, e->list.after);

@@ -1,11 +1,13 @@
-/* The front on libmicrohttpd: one thread that accepts, reads, calls the routes and answers, and sleeps otherwise.
+/* The front on libmicrohttpd: one thread that accepts, reads, calls the routes and answers, and sleeps
+ * otherwise.
  *
- * libmicrohttpd is driven from outside (no thread of its own): our thread waits for its epoll descriptor and for all our
- * listening ones at once. A connection has a slot with small memory from its first byte; there are as many slots as
- * connections, so a request never waits for one. The few large ones are waited for, in order of arrival.
+ * libmicrohttpd is driven from outside (no thread of its own): our thread waits for its epoll descriptor and
+ * for all our listening ones at once. A connection has a slot with small memory from its first byte; there
+ * are as many slots as connections, so a request never waits for one. The few large ones are waited for, in
+ * order of arrival.
  *
- * A request that waits for the store is a suspended connection. The store may answer before it is suspended: `turn` says
- * under the mutex who is ahead.
+ * A request that waits for the store is a suspended connection. The store may answer before it is suspended:
+ * `turn` says under the mutex who is ahead.
  */
 #include <microhttpd.h>
 #include <string.h>
@@ -17,14 +19,17 @@
 #include "hal_local.h"
 #include "hal_thread.h"
 
-#define LISTENERS_MAX (API_LISTEN_MAX + 2)
-#define DESCRIPTORS 4096 /* of the process; connections with a higher one are closed */
-#define THREAD_STACK (96 * 1024)
+#define LISTENERS_MAX  (API_LISTEN_MAX + 2)
+#define DESCRIPTORS    4096 /* of the process; connections with a higher one are closed */
+#define THREAD_STACK   (96 * 1024)
 #define IDLE_TIMEOUT_S 20
-#define CONNECTION_MEMORY (12 * 1024) /* request line and header fields; the library answers 414 or 431 beyond */
+#define CONNECTION_MEMORY                                                                                    \
+	(12 * 1024) /* request line and header fields; the library answers 414 or 431 beyond */
 /* More than this of a refused body is not read: the connection is closed. */
 #define DRAIN_MAX (UINT64_C(64) * 1024 * 1024)
-#define STOP_MS 5000
+#define STOP_MS   2000
+#define IDLE_WAIT_MS                                                                                         \
+	3000 /* whatever there is to do wakes the thread before, unless somebody removed our socket */
 #define SOCKET_PATH_MAX 128
 
 enum turn {
@@ -202,7 +207,11 @@ static enum api_method method_of(const char *method)
 	static const struct {
 		const char *name;
 		enum api_method method;
-	} methods[] = {{"GET", API_GET}, {"HEAD", API_GET}, {"POST", API_POST}, {"PUT", API_PUT}, {"DELETE", API_DELETE}};
+	} methods[] = {{"GET", API_GET},
+		       {"HEAD", API_GET},
+		       {"POST", API_POST},
+		       {"PUT", API_PUT},
+		       {"DELETE", API_DELETE}};
 
 	for (size_t i = 0; i < sizeof(methods) / sizeof(methods[0]); i++)
 		if (strcmp(method, methods[i].name) == 0)
@@ -237,8 +246,8 @@ static enum MHD_Result count_length(void *count, enum MHD_ValueKind kind, const 
 	return MHD_YES;
 }
 
-/* Two lengths are two readings of where the next request begins (RFC 9112 section 6.3); the library refuses the other shapes
- * of that trick, but not this one. */
+/* Two lengths are two readings of where the next request begins (RFC 9112 section 6.3); the library refuses
+ * the other shapes of that trick, but not this one. */
 static bool has_two_lengths(struct MHD_Connection *c)
 {
 	unsigned count = 0;
@@ -350,9 +359,7 @@ static enum MHD_Result go_on(struct slot *s)
 				return MHD_YES;
 			}
 			break;
-		default:
-			set_turn(s, TURN_FREE);
-			return send_reply(s);
+		default: set_turn(s, TURN_FREE); return send_reply(s);
 		}
 	}
 }
@@ -392,7 +399,7 @@ static enum MHD_Result on_request(void *arg, struct MHD_Connection *c, const cha
 	struct slot *s = *state;
 
 	(void)arg, (void)c, (void)url, (void)version;
-		if (!s->begun)
+	if (!s->begun)
 		return head_arrived(s, method);
 	if (*data_len > 0)
 		return body_arrived(s, data, data_len);
@@ -401,7 +408,8 @@ static enum MHD_Result on_request(void *arg, struct MHD_Connection *c, const cha
 	return go_on(s);
 }
 
-static void on_completed(void *arg, struct MHD_Connection *c, void **state, enum MHD_RequestTerminationCode how)
+static void on_completed(void *arg, struct MHD_Connection *c, void **state,
+			 enum MHD_RequestTerminationCode how)
 {
 	(void)arg, (void)c, (void)how;
 	if (*state)
@@ -478,10 +486,10 @@ static void front_thread(void *arg)
 
 	(void)arg;
 	while (!should_stop(&busy))
-		run_once(1000);
+		run_once(IDLE_WAIT_MS);
 	close_listeners();
-	/* What was begun is answered. A suspended connection must not be closed: for those there is no deadline, the store
-	 * answers always. */
+	/* What was begun is answered. A suspended connection must not be closed: for those there is no
+	 * deadline, the store answers always. */
 	end = hal_clock_in(STOP_MS);
 	while (should_stop(&busy) && (busy > 0 || (!is_idle() && hal_clock_mono_ms() < end)))
 		run_once(50);
@@ -544,15 +552,13 @@ static int listen_all(const struct api_config *config, char *what, size_t what_c
 
 static struct MHD_Daemon *start_daemon(void)
 {
-	return MHD_start_daemon(MHD_USE_EPOLL | MHD_USE_NO_LISTEN_SOCKET | MHD_ALLOW_SUSPEND_RESUME | MHD_USE_ITC, 0,
-				NULL, NULL, on_request, NULL,
-				MHD_OPTION_URI_LOG_CALLBACK, on_uri, NULL,
-				MHD_OPTION_NOTIFY_COMPLETED, on_completed, NULL,
-				MHD_OPTION_CONNECTION_LIMIT, (unsigned)API_CONNECTIONS,
-				MHD_OPTION_CONNECTION_TIMEOUT, (unsigned)IDLE_TIMEOUT_S,
-				MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)CONNECTION_MEMORY,
-				MHD_OPTION_CLIENT_DISCIPLINE_LVL, 1,
-				MHD_OPTION_END);
+	return MHD_start_daemon(
+		MHD_USE_EPOLL | MHD_USE_NO_LISTEN_SOCKET | MHD_ALLOW_SUSPEND_RESUME | MHD_USE_ITC, 0, NULL,
+		NULL, on_request, NULL, MHD_OPTION_URI_LOG_CALLBACK, on_uri, NULL,
+		MHD_OPTION_NOTIFY_COMPLETED, on_completed, NULL, MHD_OPTION_CONNECTION_LIMIT,
+		(unsigned)API_CONNECTIONS, MHD_OPTION_CONNECTION_TIMEOUT, (unsigned)IDLE_TIMEOUT_S,
+		MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)CONNECTION_MEMORY,
+		MHD_OPTION_CLIENT_DISCIPLINE_LVL, 1, MHD_OPTION_END);
 }
 
 int api_front_start(const struct api_config *config, char *what, size_t what_cap)
@@ -585,6 +591,15 @@ int api_front_start(const struct api_config *config, char *what, size_t what_cap
 	return rc;
 }
 
+/* The thread sleeps until a descriptor is ready: a connection to ourselves is one. */
+static void wake_thread(void)
+{
+	struct hal_socket s;
+
+	if (hal_local_connect(&s, front.path_text[API_PEER_SOCKET], hal_clock_in(1000)) == 0)
+		hal_stream_close(&s.stream);
+}
+
 void api_front_stop(void)
 {
 	if (!front.running)
@@ -592,6 +607,7 @@ void api_front_stop(void)
 	hal_mutex_lock(&front.mutex);
 	front.stop = true;
 	hal_mutex_unlock(&front.mutex);
+	wake_thread();
 	hal_thread_join(&front.thread);
 	hal_mutex_close(&front.mutex);
 	front.running = false;

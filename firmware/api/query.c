@@ -15,7 +15,8 @@ static int hex(char c)
 	return -1;
 }
 
-/* Decodes one value into the arena. ptr NULL: it does not decode, holds NUL or is not UTF-8, or there is no memory. */
+/* Decodes one value into the arena. ptr NULL: it does not decode, holds NUL or is not UTF-8, or there is no
+ * memory. */
 static struct str decode(struct api_request *r, struct str in)
 {
 	char *out = arena_take(&r->arena, in.len + 1);

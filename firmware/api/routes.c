@@ -45,7 +45,8 @@ static struct {
 
 size_t api_memory_bytes(size_t job_bytes)
 {
-	return (size_t)API_CONNECTIONS * API_MEMORY_SMALL + API_LARGE_COUNT * (size_t)API_MEMORY_LARGE(job_bytes);
+	return (size_t)API_CONNECTIONS * API_MEMORY_SMALL +
+	       API_LARGE_COUNT * (size_t)API_MEMORY_LARGE(job_bytes);
 }
 
 int api_start(const struct api_config *config, char *what, size_t what_cap)
@@ -58,7 +59,8 @@ int api_start(const struct api_config *config, char *what, size_t what_cap)
 		if (!hal_addr_is_loopback(&config->listen[i])) {
 			char text[64];
 
-			str_copy(what, what_cap, str_from(hal_addr_text(&config->listen[i], text, sizeof(text))));
+			str_copy(what, what_cap,
+				 str_from(hal_addr_text(&config->listen[i], text, sizeof(text))));
 			return ERR_INVALID;
 		}
 	}
@@ -169,7 +171,8 @@ void api_reply_begin(struct api_request *r, int status)
 
 int api_refuse_at(struct api_request *r, int status, const char *error, const char *pointer)
 {
-	/* What the request had taken before is of no use any more; not so the body, which error may point into. */
+	/* What the request had taken before is of no use any more; not so the body, which error may point
+	 * into. */
 	arena_reset(&r->arena);
 	api_reply_begin(r, status);
 	api_put_open(&r->reply, NULL, '{');
@@ -217,7 +220,8 @@ static bool path_matches(struct str path, const char *pattern)
 		if (pattern[0] == '{') {
 			size_t digits = 0;
 
-			while (i + digits < path.len && path.ptr[i + digits] >= '0' && path.ptr[i + digits] <= '9')
+			while (i + digits < path.len && path.ptr[i + digits] >= '0' &&
+			       path.ptr[i + digits] <= '9')
 				digits++;
 			if (digits == 0 || digits > 18)
 				return false;
@@ -300,7 +304,8 @@ static bool origin_is_own(const struct api_request *r)
 {
 	struct str origin = r->origin;
 
-	if (r->fetch_site.ptr && !str_eq(r->fetch_site, STR("same-origin")) && !str_eq(r->fetch_site, STR("none")))
+	if (r->fetch_site.ptr && !str_eq(r->fetch_site, STR("same-origin")) &&
+	    !str_eq(r->fetch_site, STR("none")))
 		return false;
 	if (!origin.ptr)
 		return true;
@@ -314,15 +319,13 @@ static bool origin_is_own(const struct api_request *r)
 static int judge_peer(struct api_request *r)
 {
 	switch (r->peer) {
-	case API_PEER_SOCKET:
-		return 0;
+	case API_PEER_SOCKET: return 0;
 	case API_PEER_SUBMIT:
 		if (r->route->submit)
 			return 0;
 		api_refuse(r, 403, "this socket takes submissions only");
 		return -1;
-	case API_PEER_TCP:
-		break;
+	case API_PEER_TCP: break;
 	}
 	if (r->host.ptr && !host_is_loopback(r->host)) {
 		api_refuse(r, 403, "the Host field does not name a loopback address");

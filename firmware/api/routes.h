@@ -30,10 +30,11 @@ int api_refuse_err(struct api_request *r, int err); /* of the store */
 /* The number in a path such as /api/emails/{id}/requeue; api_begin has checked it. */
 int64_t api_path_id(const struct api_request *r);
 
-/* One decoded parameter of the query; absent: ptr NULL. Decoding and names were checked by api_query_check. */
+/* One decoded parameter of the query; absent: ptr NULL. Decoding and names were checked by api_query_check.
+ */
 struct str api_query_get(struct api_request *r, const char *name);
-/* Refuses names that are not in the list (NULL-terminated), doubles, and what does not decode. 0, or API_DONE's refusal
- * in r and -1. */
+/* Refuses names that are not in the list (NULL-terminated), doubles, and what does not decode. 0, or
+ * API_DONE's refusal in r and -1. */
 int api_query_check(struct api_request *r, const char *const *names);
 /* A number from the query; *out stays when absent. 0, or -1 with the refusal in r. */
 int api_query_number(struct api_request *r, const char *name, uint64_t max, uint64_t *out);

@@ -115,7 +115,8 @@ int api_ready(struct api_request *r)
 
 /* ---- GET /api/rabbitmq/status ---- */
 
-static void put_queue(struct buf *b, const char *name, int64_t messages, unsigned consumers, const char *status)
+static void put_queue(struct buf *b, const char *name, int64_t messages, unsigned consumers,
+		      const char *status)
 {
 	api_put_open(b, name, '{');
 	api_put_int(b, "message_count", messages);
@@ -139,7 +140,8 @@ static int broker_answered(struct api_request *r)
 	api_put_bool(&r->reply, "success", true);
 	api_put_text(&r->reply, "connection_status", "embedded");
 	api_put_open(&r->reply, "queues", '{');
-	put_queue(&r->reply, "email.send", f->store.count[JOB_PENDING], workers, workers > 0 ? "running" : "stopped");
+	put_queue(&r->reply, "email.send", f->store.count[JOB_PENDING], workers,
+		  workers > 0 ? "running" : "stopped");
 	put_queue(&r->reply, "email.inbound", 0, 0, "idle");
 	put_queue(&r->reply, "email.sync.user", 0, 0, "idle");
 	api_put_close(&r->reply, '}');

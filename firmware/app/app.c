@@ -1,7 +1,6 @@
 #include "app/app.h"
 
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "api/api.h"
@@ -22,12 +21,12 @@
 #include "queue/queue.h"
 #include "store/store.h"
 
-#define TICK_MS 1000
-#define STORE_RETRY_MS 5000
-#define STOP_MS 8000         /* of the 10 s that are promised */
-#define CLOCK_STEP_MS 2000   /* a smaller change of the wall clock is drift */
-#define LOG_TICKS 60         /* ticks between two log_tick */
-#define HOUSEKEEPING_ROWS 50 /* a tick: little enough to keep no submission waiting */
+#define TICK_MS           1000
+#define STORE_RETRY_MS    5000
+#define STOP_MS           8000 /* of the 10 s that are promised */
+#define CLOCK_STEP_MS     2000 /* a smaller change of the wall clock is drift */
+#define LOG_TICKS         60   /* ticks between two log_tick */
+#define HOUSEKEEPING_ROWS 50   /* a tick: little enough to keep no submission waiting */
 
 /* How far the boot came: what has to be taken down again. */
 enum stage { STAGE_NONE, STAGE_STORAGE, STAGE_NET, STAGE_STORE, STAGE_WORKERS, STAGE_API };
@@ -166,18 +165,20 @@ static int drop_rights(const struct settings *s)
 	int rc = hal_watchdog_open(s->device.watchdog);
 
 	if (rc < 0)
-		log_warn("app", "watchdog cannot be opened -> going on without", LOG_TEXT("device", s->device.watchdog),
-			 LOG_ERR(rc));
+		log_warn("app", "watchdog cannot be opened -> going on without",
+			 LOG_TEXT("device", s->device.watchdog), LOG_ERR(rc));
 	rc = hal_led_open(s->device.led);
 	if (rc < 0)
-		log_warn("app", "led cannot be opened -> going on without", LOG_TEXT("led", s->device.led), LOG_ERR(rc));
+		log_warn("app", "led cannot be opened -> going on without", LOG_TEXT("led", s->device.led),
+			 LOG_ERR(rc));
 	if (!*s->gateway.user)
 		return 0;
 	rc = hal_process_own_dir(s->gateway.data_dir, s->gateway.user);
 	if (rc == 0)
 		rc = hal_process_become(s->gateway.user);
 	if (rc < 0)
-		log_error("app", "cannot go on as this user -> not started", LOG_TEXT("user", s->gateway.user), LOG_ERR(rc));
+		log_error("app", "cannot go on as this user -> not started",
+			  LOG_TEXT("user", s->gateway.user), LOG_ERR(rc));
 	return rc;
 }
 
@@ -221,7 +222,8 @@ static int open_store(const struct settings *s)
 				  LOG_TEXT("reason", err_text(rc)));
 			return rc;
 		}
-		log_error("app", "the database cannot be opened -> trying again", LOG_ERR(rc), LOG_MS("in", STORE_RETRY_MS));
+		log_error("app", "the database cannot be opened -> trying again", LOG_ERR(rc),
+			  LOG_MS("in", STORE_RETRY_MS));
 		hal_led_set(HAL_LED_FAULT);
 		while (hal_clock_mono_ms() < end) {
 			hal_watchdog_kick();
@@ -241,7 +243,8 @@ static int start_workers(const struct settings *s)
 	app.job_bytes = (size_t)s->limits.job_bytes;
 	app.api_memory_bytes = api_memory_bytes(app.job_bytes);
 	app.api_memory = hal_process_memory(app.api_memory_bytes);
-	rc = memory && app.api_memory ? provider_start(app.store, s, memory, bytes, &app.pool) : ERR_NO_MEMORY;
+	rc = memory && app.api_memory ? provider_start(app.store, s, memory, bytes, &app.pool)
+				      : ERR_NO_MEMORY;
 	if (rc < 0) {
 		log_error("app", "the workers cannot be started -> not started", LOG_ERR(rc));
 		return rc;
@@ -357,7 +360,8 @@ static void watch_clock(void)
 	if (step > CLOCK_STEP_MS || step < -CLOCK_STEP_MS || set != app.clock_set) {
 		struct store_clock_stepped op;
 
-		log_info("app", "the clock was set -> due times move with it", LOG_INT("by_ms", step), LOG_BOOL("set", set));
+		log_info("app", "the clock was set -> due times move with it", LOG_INT("by_ms", step),
+			 LOG_BOOL("set", set));
 		store_clock_stepped_init(&op);
 		op.delta_ms = step;
 		store_do(app.store, &op.op);
@@ -373,7 +377,8 @@ static void watch_link(void)
 
 	hal_link_get(&link);
 	if (link.up != app.link_up)
-		log_info("app", link.up ? "the link is up -> sending goes on" : "the link is down -> mail waits");
+		log_info("app",
+			 link.up ? "the link is up -> sending goes on" : "the link is down -> mail waits");
 	if (link.up && (!app.link_up || link.generation != app.link_generation))
 		provider_wake(app.pool, true);
 	app.link_up = link.up;
@@ -382,8 +387,9 @@ static void watch_link(void)
 
 static void show_health(void)
 {
-	static const enum hal_led_state lights[] = {
-		[HEALTH_OK] = HAL_LED_OK, [HEALTH_DEGRADED] = HAL_LED_DEGRADED, [HEALTH_DOWN] = HAL_LED_FAULT};
+	static const enum hal_led_state lights[] = {[HEALTH_OK] = HAL_LED_OK,
+						    [HEALTH_DEGRADED] = HAL_LED_DEGRADED,
+						    [HEALTH_DOWN] = HAL_LED_FAULT};
 	static struct store_status status;
 	static struct health_facts facts;
 	static struct health health;
@@ -394,11 +400,12 @@ static void show_health(void)
 	health_gather(&facts, app.pool, app.providers);
 	facts.store = &status;
 	health_judge(&facts, &health);
-	hal_led_set(health.overall == HEALTH_OK && facts.workers.busy > 0 ? HAL_LED_BUSY : lights[health.overall]);
+	hal_led_set(health.overall == HEALTH_OK && facts.workers.busy > 0 ? HAL_LED_BUSY
+									  : lights[health.overall]);
 }
 
-/* Once a second. The watchdog is kicked behind the rest: when the store does not answer, or a lock of the workers is held for
- * ever, this thread hangs here and the device reboots. */
+/* Once a second. The watchdog is kicked behind the rest: when the store does not answer, or a lock of the
+ * workers is held for ever, this thread hangs here and the device reboots. */
 static void tick(void)
 {
 	struct store_tick op;
@@ -424,13 +431,15 @@ static void log_unchanged(const struct settings *old, const struct settings *new
 		    strcmp(old->api.submit_socket, new->api.submit_socket) == 0 &&
 		    strcmp(old->device.watchdog, new->device.watchdog) == 0 &&
 		    strcmp(old->device.led, new->device.led) == 0 &&
-		    old->api.listen.count == new->api.listen.count &&
-		    memcmp(old->api.listen.addr, new->api.listen.addr,
-			   new->api.listen.count * sizeof(new->api.listen.addr[0])) == 0 &&
+		    old->api.listen.count ==
+			    new->api.listen.count &&memcmp(old->api.listen.addr, new->api.listen.addr,
+							   new->api.listen.count *
+								   sizeof(new->api.listen.addr[0])) == 0 &&
 		    new->limits.job_bytes <= (int64_t)app.job_bytes && old->worker.max >= new->worker.max;
 
 	if (!same)
-		log_warn("app", "data_dir, user, sockets, listen, device or larger limits changed -> count from the next start");
+		log_warn("app", "data_dir, user, sockets, listen, device or larger limits changed -> count "
+				"from the next start");
 }
 
 static void reload(const struct settings_source *source)
@@ -495,7 +504,8 @@ int app_run(const struct settings_source *source)
 	if (load(now(), source) < 0)
 		return CLI_USAGE;
 	open_log(now());
-	log_info("app", "starting", LOG_TEXT("version", POSTERN_VERSION), LOG_TEXT("name", now()->gateway.name),
+	log_info("app", "starting", LOG_TEXT("version", POSTERN_VERSION),
+		 LOG_TEXT("name", now()->gateway.name),
 		 LOG_TEXT("file", *now()->file ? now()->file : "built-in settings"),
 		 LOG_TEXT("data_dir", now()->gateway.data_dir));
 	log_limits();
@@ -505,7 +515,8 @@ int app_run(const struct settings_source *source)
 		return rc == ERR_CONFIG || rc == ERR_UNSUPPORTED ? CLI_USAGE : CLI_FAILED;
 	}
 	hal_lifecycle_ready();
-	log_info("app", "ready", LOG_INT("after_ms", hal_clock_mono_ms() - began), LOG_INT("port", api_port()));
+	log_info("app", "ready", LOG_INT("after_ms", hal_clock_mono_ms() - began),
+		 LOG_INT("port", api_port()));
 	serve(source);
 	log_info("app", "asked to stop -> stopping");
 	take_down();
@@ -516,16 +527,11 @@ int app_run(const struct settings_source *source)
 
 /* ---- the program ---- */
 
-static const char *environment(const char *name)
-{
-	return getenv(name);
-}
-
 static int run_command(const char *file)
 {
 	static struct settings_source source;
 
-	source = (struct settings_source){file, environment, settings_read_file};
+	source = (struct settings_source){file, hal_process_env, settings_read_file};
 	return app_run(&source);
 }
 

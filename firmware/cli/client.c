@@ -9,7 +9,7 @@
 #include "hal_process.h"
 
 #define TIMEOUT_MS 60000
-#define REPLY_MAX (1024 * 1024)
+#define REPLY_MAX  (1024 * 1024)
 
 /* Taken at the first request. */
 static char *reply_memory;
@@ -110,8 +110,8 @@ static int parse_reply(struct cli_reply *reply)
 	return json_parse(&a, reply->text, reply->len, &reply->json, &error);
 }
 
-int cli_request_quietly(struct cli *c, const char *method, const char *path, struct str body, bool submit, bool parse,
-			struct cli_reply *reply)
+int cli_request_quietly(struct cli *c, const char *method, const char *path, struct str body, bool submit,
+			bool parse, struct cli_reply *reply)
 {
 	int64_t deadline = hal_clock_in(TIMEOUT_MS);
 	struct hal_socket s;
@@ -154,7 +154,8 @@ bool cli_reply_ok(const struct cli_reply *reply, int *code)
 
 	if (reply->status >= 200 && reply->status < 300)
 		return true;
-	*code = reply->status == 507 || reply->status == 503 || reply->status == 429 ? CLI_TRY_LATER : CLI_FAILED;
+	*code = reply->status == 507 || reply->status == 503 || reply->status == 429 ? CLI_TRY_LATER
+										     : CLI_FAILED;
 	if (pointer.len > 0)
 		cli_fail(*code, STR_FMT ": " STR_FMT, STR_ARG(pointer), STR_ARG(error));
 	else

@@ -39,7 +39,8 @@ static const struct cli_option version_options[] = {
 #define NOT_BUILT NULL, 0, CLI_GIVEN_MAX, NULL, true
 
 const struct cli_command cli_commands[] = {
-	{"run", "", "the gateway, in the foreground; SIGHUP reloads, SIGTERM ends it", cli_run, 0, 0, NULL, true},
+	{"run", "", "the gateway, in the foreground; SIGHUP reloads, SIGTERM ends it", cli_run, 0, 0, NULL,
+	 true},
 	{"check", "", "every problem of the configuration; exit 0 or 2", cli_check, 0, 0, NULL, true},
 	{"send", "[JOB.json | -]", "hand in a job; prints its id", cli_send, 0, 1, send_options, false},
 	{"status", "", "how the gateway is, on one screen", cli_status, 0, 0, NULL, false},
@@ -57,7 +58,8 @@ const struct cli_command cli_commands[] = {
 	{"backup", "FILE", "a consistent copy while running", NOT_BUILT},
 	{"restore", "FILE", "put a copy back", NOT_BUILT},
 	{"support", "FILE", "a bundle for a bug report", NOT_BUILT},
-	{"selftest", "", "whether this device can run postern, one step a line", cli_selftest, 0, 0, NULL, true},
+	{"selftest", "", "whether this device can run postern, one step a line", cli_selftest, 0, 0, NULL,
+	 true},
 	{"version", "", "the version", cli_version, 0, 0, version_options, true},
 	{"sendmail", "", "as other programs call sendmail", NOT_BUILT},
 	{"help", "[COMMAND]", "this list, or one command's options", cli_help, 0, 1, NULL, true},
@@ -210,18 +212,21 @@ static void help_all(void)
 		char words[40];
 
 		snprintf(words, sizeof(words), "%s %s", k->name, k->operands);
-		cli_print("  postern %-24s %s%s\n", words, k->help, k->act ? "" : " (not built into this version)");
+		cli_print("  postern %-24s %s%s\n", words, k->help,
+			  k->act ? "" : " (not built into this version)");
 	}
 	cli_print("\n  -c FILE  the configuration (default " SETTINGS_DEFAULT_FILE " if it exists)\n"
 		  "  --json   one JSON document instead of text\n"
-		  "\nExit codes: 0 done; 1 failed; 2 usage or configuration; 3 no gateway answers; 75 try later.\n"
+		  "\nExit codes: 0 done; 1 failed; 2 usage or configuration; 3 no gateway answers; 75 try "
+		  "later.\n"
 		  "`postern COMMAND --help` shows a command's options.\n");
 }
 
 static void help_one(const struct cli_command *k)
 {
-	cli_print("postern %s%s%s%s\n\n%s%s\n", k->name, k->options ? " [OPTION...]" : "", k->operands[0] ? " " : "",
-		  k->operands, k->help, k->act ? "" : " (not built into this version)");
+	cli_print("postern %s%s%s%s\n\n%s%s\n", k->name, k->options ? " [OPTION...]" : "",
+		  k->operands[0] ? " " : "", k->operands, k->help,
+		  k->act ? "" : " (not built into this version)");
 	for (const struct cli_option *o = k->options; o && o->name; o++) {
 		char words[40];
 

@@ -1,12 +1,12 @@
 /* The way from the arguments to a command, and the few commands that need no gateway. */
 #include <stdarg.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "base/err.h"
 #include "build_info.h"
 #include "cli/room.h"
+#include "hal_process.h"
 
 /* ---- words for people ---- */
 
@@ -23,8 +23,9 @@ static size_t is_unsafe(struct str s)
 	if (p[0] == 0xc2 && p[1] < 0xa0)
 		return 2; /* C1 */
 	/* U+200E U+200F, U+202A..U+202E, U+2066..U+2069 */
-	if (n == 3 && p[0] == 0xe2 && ((p[1] == 0x80 && (p[2] == 0x8e || p[2] == 0x8f || (p[2] >= 0xaa && p[2] <= 0xae))) ||
-				      (p[1] == 0x81 && p[2] >= 0xa6 && p[2] <= 0xa9)))
+	if (n == 3 && p[0] == 0xe2 &&
+	    ((p[1] == 0x80 && (p[2] == 0x8e || p[2] == 0x8f || (p[2] >= 0xaa && p[2] <= 0xae))) ||
+	     (p[1] == 0x81 && p[2] >= 0xa6 && p[2] <= 0xa9)))
 		return 3;
 	return 0;
 }
@@ -91,15 +92,10 @@ static void report_problem(void *arg, const char *text)
 		report_line(arg, text);
 }
 
-static const char *environment(const char *name)
-{
-	return getenv(name);
-}
-
 static int load(struct cli *c, struct settings_report *report)
 {
 	static struct settings settings;
-	struct settings_source source = {c->file, environment, settings_read_file};
+	struct settings_source source = {c->file, hal_process_env, settings_read_file};
 	int rc = settings_load(&settings, &source, report);
 
 	if (rc == 0)
@@ -120,7 +116,8 @@ int cli_check(struct cli *c)
 	int rc = load(c, &report);
 
 	if (rc == 0 && report.notes == 0 && !c->json)
-		cli_print("note: no problems%s%s\n", *c->settings->file ? " in " : ", the built-in settings are used",
+		cli_print("note: no problems%s%s\n",
+			  *c->settings->file ? " in " : ", the built-in settings are used",
 			  cli_safe(str_from(c->settings->file)));
 	return rc;
 }

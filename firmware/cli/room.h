@@ -20,12 +20,12 @@ struct cli_option {
 
 struct cli_command {
 	const char *name;
-	const char *operands; /* for help, "" when there are none */
-	const char *help;     /* one sentence */
+	const char *operands;      /* for help, "" when there are none */
+	const char *help;          /* one sentence */
 	int (*act)(struct cli *c); /* NULL: not built into this version */
 	int operands_min, operands_max;
 	const struct cli_option *options; /* NULL: none */
-	bool plain; /* needs no settings */
+	bool plain;                       /* needs no settings */
 };
 
 /* A command line, taken apart. */
@@ -49,7 +49,8 @@ extern const struct cli_command cli_commands[];
 /* Takes the arguments apart (argv[0] is the program's name). 0, or CLI_USAGE with a sentence in why. Pure. */
 int cli_parse(int argc, char **argv, struct cli *c, struct buf *why);
 
-/* The value of an option, NULL when it was not given; the first one after *at (pass NULL for the last one given). */
+/* The value of an option, NULL when it was not given; the first one after *at (pass NULL for the last one
+ * given). */
 const char *cli_option(const struct cli *c, const char *name, int *at);
 bool cli_flag(const struct cli *c, const char *name);
 
@@ -64,7 +65,7 @@ const char *cli_safe(struct str s);
 
 struct cli_reply {
 	int status;
-	char *text;  /* static; json_parse changes it: take `raw` before */
+	char *text; /* static; json_parse changes it: take `raw` before */
 	size_t len;
 	const struct json *json; /* the body; NULL when it was not asked for */
 };
@@ -75,8 +76,8 @@ struct cli_reply {
 int cli_request(struct cli *c, const char *method, const char *path, struct str body, bool submit, bool parse,
 		struct cli_reply *reply);
 /* As above but says nothing when no gateway answers. */
-int cli_request_quietly(struct cli *c, const char *method, const char *path, struct str body, bool submit, bool parse,
-			struct cli_reply *reply);
+int cli_request_quietly(struct cli *c, const char *method, const char *path, struct str body, bool submit,
+			bool parse, struct cli_reply *reply);
 /* Whether the reply is a success; if not, says why and sets *code. */
 bool cli_reply_ok(const struct cli_reply *reply, int *code);
 

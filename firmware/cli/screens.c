@@ -13,7 +13,9 @@ static int print_json(const struct cli_reply *reply)
 {
 	fwrite(reply->text, 1, reply->len, stdout);
 	cli_print("\n");
-	return reply->status < 300 ? CLI_DONE : reply->status == 503 || reply->status == 507 ? CLI_TRY_LATER : CLI_FAILED;
+	return reply->status < 300                            ? CLI_DONE
+	       : reply->status == 503 || reply->status == 507 ? CLI_TRY_LATER
+							      : CLI_FAILED;
 }
 
 /* A GET whose answer is one screen: 0 with the parsed reply, or the command's end in *code. */
@@ -72,17 +74,20 @@ static const char *or_never(const char *text)
 static void print_gateway(const struct json *o)
 {
 	const struct json *health = cli_get(o, "health"), *clock = cli_get(o, "clock");
-	static const char *const parts[] = {"queue", "connection", "worker", "store", "clock", "link", "memory"};
+	static const char *const parts[] = {"queue", "connection", "worker", "store",
+					    "clock", "link",       "memory"};
 
 	cli_print("gateway    %s, postern %s, up %s\n", cli_text(o, "name"), cli_text(o, "version"),
 		  age(cli_int(o, "uptime_s")));
-	cli_print("mode       %s\n", str_eq(cli_str(o, "mode"), STR("amqp")) ? "amqp" : "none (RabbitMQ-free)");
+	cli_print("mode       %s\n",
+		  str_eq(cli_str(o, "mode"), STR("amqp")) ? "amqp" : "none (RabbitMQ-free)");
 	cli_print("health     %s\n", cli_text(health, "status"));
 	for (size_t i = 0; i < sizeof(parts) / sizeof(parts[0]); i++) {
 		const struct json *part = cli_get(health, parts[i]);
 
 		if (!str_eq(cli_str(part, "status"), STR("ok")))
-			cli_print("           %s %s: %s\n", parts[i], cli_text(part, "status"), cli_text(part, "reason"));
+			cli_print("           %s %s: %s\n", parts[i], cli_text(part, "status"),
+				  cli_text(part, "reason"));
 	}
 	cli_print("link       %s\n", cli_bool(cli_get(o, "link"), "up") ? "up" : "down");
 	cli_print("clock      %s%s\n", cli_text(clock, "now"), cli_bool(clock, "set") ? "" : " (not set)");
@@ -115,8 +120,9 @@ static void print_providers(const struct json *o)
 
 		cli_print("provider   %s (%s %s): %s, %lld sent, %lld failed%s%s\n", cli_text(p, "name"),
 			  cli_text(p, "type"), cli_text(p, "address"),
-			  str_eq(cli_str(p, "state"), STR("closed")) ? "ok" : "held", (long long)cli_int(p, "sent"),
-			  (long long)cli_int(p, "failed"), reason.len > 0 ? "; " : "", cli_safe(reason));
+			  str_eq(cli_str(p, "state"), STR("closed")) ? "ok" : "held",
+			  (long long)cli_int(p, "sent"), (long long)cli_int(p, "failed"),
+			  reason.len > 0 ? "; " : "", cli_safe(reason));
 	}
 }
 
@@ -124,8 +130,9 @@ static void print_store(const struct json *o)
 {
 	const struct json *store = cli_get(o, "store"), *flash = cli_get(o, "flash");
 
-	cli_print("store      %s of %s used%s%s\n", size(cli_int(store, "used_bytes")), size(cli_int(store, "max_bytes")),
-		  cli_bool(store, "full") ? ", FULL" : "", cli_bool(store, "read_only") ? ", READ-ONLY" : "");
+	cli_print("store      %s of %s used%s%s\n", size(cli_int(store, "used_bytes")),
+		  size(cli_int(store, "max_bytes")), cli_bool(store, "full") ? ", FULL" : "",
+		  cli_bool(store, "read_only") ? ", READ-ONLY" : "");
 	if (cli_int(store, "quarantined") > 0)
 		cli_print("           %lld damaged databases set aside, %lld rows lost the last time\n",
 			  (long long)cli_int(store, "quarantined"), (long long)cli_int(store, "lost_rows"));
@@ -178,8 +185,8 @@ static void print_row(struct cli *c, const struct json *job, bool first)
 		return;
 	}
 	cli_print("%-6lld %-10s %.19s  %s  %s%s%s\n", (long long)cli_int(job, "id"), cli_text(job, "state"),
-		  cli_text(job, "created_at"), cli_text(job, "to"), cli_text(job, "subject"), error.len > 0 ? "  # " : "",
-		  cli_safe(error));
+		  cli_text(job, "created_at"), cli_text(job, "to"), cli_text(job, "subject"),
+		  error.len > 0 ? "  # " : "", cli_safe(error));
 }
 
 /* The next page; *cursor is moved, 0 at the end. */
@@ -261,8 +268,8 @@ static void print_rcpts(const struct json *job)
 	cli_print("recipients\n");
 	json_iter_init(&it, list);
 	while (json_iter_next(&it, NULL, &r))
-		cli_print("  %-4s %s  %s  %s\n", cli_text(r, "kind"), cli_text(r, "address"), cli_text(r, "state"),
-			  cli_text(r, "text"));
+		cli_print("  %-4s %s  %s  %s\n", cli_text(r, "kind"), cli_text(r, "address"),
+			  cli_text(r, "state"), cli_text(r, "text"));
 }
 
 static void print_attempts(const struct json *job)
@@ -281,7 +288,8 @@ static void print_attempts(const struct json *job)
 		if (code > 0)
 			snprintf(digits, sizeof(digits), "%lld  ", (long long)code);
 		cli_print("  %lld  %s  %s  %s%s%s\n", (long long)cli_int(a, "n"), cli_text(a, "ended_at"),
-			  cli_text(a, "host"), digits, cli_text(a, "text"), cli_bool(a, "counted") ? "" : "  (not counted)");
+			  cli_text(a, "host"), digits, cli_text(a, "text"),
+			  cli_bool(a, "counted") ? "" : "  (not counted)");
 		if (cli_str(a, "next_try_at").len > 0)
 			cli_print("     next try %s\n", cli_text(a, "next_try_at"));
 	}
@@ -296,10 +304,24 @@ static bool is_id(const char *text)
 
 int cli_show(struct cli *c)
 {
-	static const char *const members[] = {"message_id", "tenant_id", "provider", "subject", "reason", "error",
-					      "provider_message_id", "priority", "user_id", "template_id",
-					      "campaign_id", "email_type", "source_app", "related_model_id",
-					      "created_at", "updated_at", "due_at", "expires_at"};
+	static const char *const members[] = {"message_id",
+					      "tenant_id",
+					      "provider",
+					      "subject",
+					      "reason",
+					      "error",
+					      "provider_message_id",
+					      "priority",
+					      "user_id",
+					      "template_id",
+					      "campaign_id",
+					      "email_type",
+					      "source_app",
+					      "related_model_id",
+					      "created_at",
+					      "updated_at",
+					      "due_at",
+					      "expires_at"};
 	struct cli_reply reply;
 	char path[64];
 	int code;
@@ -309,8 +331,8 @@ int cli_show(struct cli *c)
 	snprintf(path, sizeof(path), "/api/emails/%s", c->operands[0]);
 	if (!get(c, path, &reply, &code))
 		return code;
-	cli_print("job %lld  %s, %lld retries\n", (long long)cli_int(reply.json, "id"), cli_text(reply.json, "state"),
-		  (long long)cli_int(reply.json, "retry_count"));
+	cli_print("job %lld  %s, %lld retries\n", (long long)cli_int(reply.json, "id"),
+		  cli_text(reply.json, "state"), (long long)cli_int(reply.json, "retry_count"));
 	for (size_t i = 0; i < sizeof(members) / sizeof(members[0]); i++)
 		print_member(reply.json, members[i]);
 	print_rcpts(reply.json);
@@ -342,7 +364,8 @@ static int change(struct cli *c, const char *id, const char *verb, const char *d
 static int requeue_all(struct cli *c)
 {
 	struct cli_reply reply;
-	int code = cli_request(c, "POST", "/api/emails/requeue", STR("{\"state\":\"failed\"}"), false, !c->json, &reply);
+	int code = cli_request(c, "POST", "/api/emails/requeue", STR("{\"state\":\"failed\"}"), false,
+			       !c->json, &reply);
 
 	if (code != 0)
 		return code;
@@ -358,7 +381,8 @@ int cli_requeue(struct cli *c)
 	int worst = CLI_DONE;
 
 	if (cli_flag(c, "--all-failed"))
-		return c->operand_count > 0 ? cli_fail(CLI_USAGE, "IDs or --all-failed, not both") : requeue_all(c);
+		return c->operand_count > 0 ? cli_fail(CLI_USAGE, "IDs or --all-failed, not both")
+					    : requeue_all(c);
 	if (c->operand_count == 0)
 		return cli_fail(CLI_USAGE, "requeue wants ID... or --all-failed");
 	if (c->json && c->operand_count > 1)

@@ -1,6 +1,6 @@
-/* selftest: whether this device can run postern. One step a line; the store works in a directory of its own. */
+/* selftest: whether this device can run postern. One step a line; the store works in a directory of its own.
+ */
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "base/err.h"
@@ -10,6 +10,7 @@
 #include "hal_entropy.h"
 #include "hal_ident.h"
 #include "hal_link.h"
+#include "hal_process.h"
 #include "hal_storage.h"
 #include "hal_thread.h"
 #include "net/net.h"
@@ -26,10 +27,13 @@ static void said(struct test *t, const char *step, int rc, const char *text)
 	if (rc < 0)
 		t->failed++;
 	if (t->json)
-		cli_print("%s{\"step\":\"%s\",\"ok\":%s,\"text\":\"%s\"}", t->comma, step, rc < 0 ? "false" : "true",
-			  rc < 0 ? err_text(rc) : text);
+		cli_print("%s{\"step\":\"%s\",\"ok\":%s,\"text\":\"%s\"}", t->comma, step,
+			  rc < 0 ? "false" : "true", rc < 0 ? err_text(rc) : text);
 	else
-		cli_print("%-10s %s%s%s\n", step, rc < 0 ? "FAILED: " : "ok", rc < 0 ? err_text(rc) : *text ? ", " : "",
+		cli_print("%-10s %s%s%s\n", step, rc < 0 ? "FAILED: " : "ok",
+			  rc < 0  ? err_text(rc)
+			  : *text ? ", "
+				  : "",
 			  rc < 0 ? "" : text);
 	t->comma = ",";
 	fflush(stdout);
@@ -84,7 +88,8 @@ static void test_entropy(struct test *t)
 
 static int accept_one(struct store *s)
 {
-	static char src[] = "{\"to\":[\"selftest@example.com\"],\"subject\":\"selftest\",\"body_content\":\"x\"}";
+	static char src[] =
+		"{\"to\":[\"selftest@example.com\"],\"subject\":\"selftest\",\"body_content\":\"x\"}";
 	static char text[sizeof(src) + JSON_PADDING];
 	static unsigned char memory[64 * 1024];
 	struct job_limits limits = {.job_bytes = sizeof(src), .recipients = 1, .envelope_bytes = 4096};
@@ -129,8 +134,12 @@ static int remove_entry(void *arg, const char *name)
 
 static int store_works(void)
 {
-	struct store_config config = {.durability_full = true, .max_bytes = 16 << 20, .reserve_bytes = 64 << 10,
-				      .keep_completed_ms = 60000, .keep_failed_ms = 60000, .keep_ids_ms = 60000,
+	struct store_config config = {.durability_full = true,
+				      .max_bytes = 16 << 20,
+				      .reserve_bytes = 64 << 10,
+				      .keep_completed_ms = 60000,
+				      .keep_failed_ms = 60000,
+				      .keep_ids_ms = 60000,
 				      .keep_results_ms = 60000};
 	struct store *s;
 	int rc = store_open(&config, &s);
@@ -148,7 +157,7 @@ static int store_works(void)
 
 static void test_store(struct test *t)
 {
-	const char *tmp = getenv("TMPDIR");
+	const char *tmp = hal_process_env("TMPDIR");
 	char dir[128];
 	int rc;
 

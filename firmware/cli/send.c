@@ -1,4 +1,5 @@
-/* send: a job from a file, the standard input or flags; to the gateway, or into the drop directory when none runs. */
+/* send: a job from a file, the standard input or flags; to the gateway, or into the drop directory when none
+ * runs. */
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
@@ -196,7 +197,9 @@ static int submit(struct cli *c, struct str job)
 	if (c->json && !wait) {
 		fwrite(reply.text, 1, reply.len, stdout);
 		cli_print("\n");
-		return reply.status < 300 ? CLI_DONE : reply.status == 507 || reply.status == 503 ? CLI_TRY_LATER : CLI_FAILED;
+		return reply.status < 300                           ? CLI_DONE
+		       : reply.status == 507 || reply.status == 503 ? CLI_TRY_LATER
+								    : CLI_FAILED;
 	}
 	if (!cli_reply_ok(&reply, &code))
 		return code;
@@ -231,7 +234,8 @@ static int judge(struct cli *c, struct str job)
 		for (size_t i = 0; i < c->settings->provider_count; i++)
 			if (str_eq(decoded.provider_id, str_from(c->settings->provider[i].provider_id)))
 				return 0;
-		return cli_fail(CLI_FAILED, "/provider_id: there is no provider " STR_FMT, STR_ARG(decoded.provider_id));
+		return cli_fail(CLI_FAILED, "/provider_id: there is no provider " STR_FMT,
+				STR_ARG(decoded.provider_id));
 	}
 	return 0;
 }
@@ -249,8 +253,8 @@ static int drop(struct cli *c, struct str job)
 	rc = store_drop_put(job, name, sizeof(name));
 	hal_storage_close();
 	if (rc < 0)
-		return cli_fail(rc == ERR_NO_SPACE ? CLI_TRY_LATER : CLI_FAILED, "%s: %s", c->settings->gateway.data_dir,
-				err_text(rc));
+		return cli_fail(rc == ERR_NO_SPACE ? CLI_TRY_LATER : CLI_FAILED, "%s: %s",
+				c->settings->gateway.data_dir, err_text(rc));
 	if (c->json)
 		cli_print("{\"success\":true,\"status\":\"dropped\",\"file\":\"%s\"}\n", name);
 	else

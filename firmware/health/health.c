@@ -21,7 +21,8 @@ const char *health_state_name(enum health_state s)
 
 const char *health_part_name(enum health_part p)
 {
-	static const char *const names[] = {"queue", "connection", "worker", "store", "clock", "link", "memory"};
+	static const char *const names[] = {"queue", "connection", "worker", "store",
+					    "clock", "link",       "memory"};
 
 	return names[p];
 }
@@ -35,7 +36,8 @@ static void gather_providers(struct health_facts *f, struct provider_pool *pool,
 		if (all[i].state == PROVIDER_CLOSED)
 			continue;
 		if (f->providers_held++ == 0)
-			snprintf(f->held_reason, sizeof(f->held_reason), "%s: %s", all[i].name, all[i].reason);
+			snprintf(f->held_reason, sizeof(f->held_reason), "%s: %s", all[i].name,
+				 all[i].reason);
 		f->auth_refused |= all[i].auth_refused;
 	}
 }
@@ -54,8 +56,8 @@ void health_gather(struct health_facts *f, struct provider_pool *pool, struct pr
 	gather_providers(f, pool, scratch);
 }
 
-__attribute__((format(printf, 4, 5))) static void set(struct health *h, enum health_part p, enum health_state s,
-						       const char *format, ...)
+__attribute__((format(printf, 4, 5))) static void set(struct health *h, enum health_part p,
+						      enum health_state s, const char *format, ...)
 {
 	va_list ap;
 
@@ -80,8 +82,8 @@ static void judge_store(const struct health_facts *f, struct health *h)
 	if (s->max_bytes > 0 && s->used_bytes > s->max_bytes / 10 * 9)
 		set(h, HEALTH_STORE, HEALTH_DEGRADED, "more than nine tenths of max_bytes are used");
 	if (s->lost_rows > 0)
-		set(h, HEALTH_STORE, HEALTH_DEGRADED, "a damaged database was set aside, %lld rows could not be read",
-		    (long long)s->lost_rows);
+		set(h, HEALTH_STORE, HEALTH_DEGRADED,
+		    "a damaged database was set aside, %lld rows could not be read", (long long)s->lost_rows);
 }
 
 static void judge_queue(const struct health_facts *f, struct health *h)
@@ -116,7 +118,8 @@ void health_judge(const struct health_facts *f, struct health *h)
 	if (!f->link_up)
 		set(h, HEALTH_LINK, HEALTH_DOWN, "no network link");
 	if (f->rss_limit_bytes > 0 && f->rss_bytes > f->rss_limit_bytes)
-		set(h, HEALTH_MEMORY, HEALTH_DEGRADED, "more than %lld bytes are in use", (long long)f->rss_limit_bytes);
+		set(h, HEALTH_MEMORY, HEALTH_DEGRADED, "more than %lld bytes are in use",
+		    (long long)f->rss_limit_bytes);
 	for (int p = 0; p < HEALTH_PART_COUNT; p++)
 		if (h->part[p].state > h->overall)
 			h->overall = h->part[p].state;

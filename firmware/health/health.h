@@ -1,9 +1,11 @@
 /* health: what the parts say of themselves -> one state a part, and one for the whole.
  *
- * Pure: facts in, judgement out. The API calls it for GET /api/health, /readyz and the status screen, the app for the LED and
- * the watchdog. Whoever calls gathers the facts (health_gather takes those that need no waiting).
+ * Pure: facts in, judgement out. The API calls it for GET /api/health, /readyz and the status screen, the app
+ * for the LED and the watchdog. Whoever calls gathers the facts (health_gather takes those that need no
+ * waiting).
  *
- * degraded: mail is safe and is or will be sent, but somebody should look. down: no mail can be taken or none can be sent.
+ * degraded: mail is safe and is or will be sent, but somebody should look. down: no mail can be taken or none
+ * can be sent.
  */
 #ifndef POSTERN_HEALTH_HEALTH_H
 #define POSTERN_HEALTH_HEALTH_H
@@ -14,7 +16,13 @@
 enum health_state { HEALTH_OK, HEALTH_DEGRADED, HEALTH_DOWN };
 
 enum health_part {
-	HEALTH_QUEUE, HEALTH_CONNECTION, HEALTH_WORKER, HEALTH_STORE, HEALTH_CLOCK, HEALTH_LINK, HEALTH_MEMORY
+	HEALTH_QUEUE,
+	HEALTH_CONNECTION,
+	HEALTH_WORKER,
+	HEALTH_STORE,
+	HEALTH_CLOCK,
+	HEALTH_LINK,
+	HEALTH_MEMORY
 };
 #define HEALTH_PART_COUNT 7
 
@@ -48,7 +56,7 @@ struct health {
 		char reason[384]; /* empty when ok */
 	} part[HEALTH_PART_COUNT];
 	int64_t oldest_waiting_ms_age; /* 0: none waits */
-	bool ready; /* can take and send mail */
+	bool ready;                    /* can take and send mail */
 };
 
 void health_judge(const struct health_facts *f, struct health *h);

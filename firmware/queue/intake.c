@@ -34,10 +34,10 @@ static struct intake_config config_now(void)
 	return config;
 }
 
-static int no_memory(struct intake *in)
+static int too_large(struct intake *in, const char *reason)
 {
 	in->problem.pointer[0] = '\0';
-	strcpy(in->problem.reason, "too many values for the memory there is");
+	str_copy(in->problem.reason, sizeof(in->problem.reason), str_from(reason));
 	return ERR_TOO_LARGE;
 }
 
@@ -57,13 +57,11 @@ int intake_job(struct intake *in, struct arena *a, struct str src)
 	int rc;
 
 	memset(in, 0, sizeof(*in));
-	if (src.len > config.limits.job_bytes) {
-		strcpy(in->problem.reason, "larger than [limits] job_bytes");
-		return ERR_TOO_LARGE;
-	}
+	if (src.len > config.limits.job_bytes)
+		return too_large(in, "larger than [limits] job_bytes");
 	text = arena_take(a, src.len + JSON_PADDING);
 	if (!text)
-		return no_memory(in);
+		return too_large(in, "too many values for the memory there is");
 	if (src.len > 0)
 		memcpy(text, src.ptr, src.len);
 	rc = job_decode(a, text, src.len, &config.limits, &in->job, &in->problem);
@@ -106,8 +104,8 @@ bool intake_is_array(struct str text)
 	return at < text.len && text.ptr[at] == '[';
 }
 
-/* The end of the value that begins at `at`: where a comma or bracket of its own level follows. Looks at nothing but
- * strings and nesting; whether it is JSON is for job_decode to say. */
+/* The end of the value that begins at `at`: where a comma or bracket of its own level follows. Looks at
+ * nothing but strings and nesting; whether it is JSON is for job_decode to say. */
 static size_t value_end(struct str text, size_t at)
 {
 	unsigned depth = 0;

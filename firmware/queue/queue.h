@@ -1,8 +1,9 @@
-/* queue: the ways in. Here the intake: from a job's bytes to what the store accepts, the same on every way in.
+/* queue: the ways in. Here the intake: from a job's bytes to what the store accepts, the same on every way
+ * in.
  *
- * Called by the HTTP routes (on the HTTP thread), by the drop directory at start (main thread) and by the AMQP
- * consumers. The intake judges (decodes, makes a Message-ID where none was given, chooses the provider) and fills in
- * a struct store_accept; handing that to the store is the caller's, who knows how to wait.
+ * Called by the HTTP routes (on the HTTP thread), by the drop directory at start (main thread) and by the
+ * AMQP consumers. The intake judges (decodes, makes a Message-ID where none was given, chooses the provider)
+ * and fills in a struct store_accept; handing that to the store is the caller's, who knows how to wait.
  *
  * Never: waits, allocates, stores. What it refuses it refuses with a pointer and a reason.
  */
@@ -31,15 +32,15 @@ struct intake {
 	char fresh_id[40];
 };
 
-/* Judges one job. src is the job as it came and must stay until the store has answered; it is copied once more into
- * the arena, because decoding changes the text. `in` is filled in, its strings point into the arena and into src.
- * Errors: of job_decode and provider_judge, with in->problem (ERR_TOO_LARGE also when the arena is too small for this
- * text: it may pass in a larger one); ERR_ENTROPY. */
+/* Judges one job. src is the job as it came and must stay until the store has answered; it is copied once
+ * more into the arena, because decoding changes the text. `in` is filled in, its strings point into the arena
+ * and into src. Errors: of job_decode and provider_judge, with in->problem (ERR_TOO_LARGE also when the arena
+ * is too small for this text: it may pass in a larger one); ERR_ENTROPY. */
 int intake_job(struct intake *in, struct arena *a, struct str src);
 
-/* Splits a JSON array into its elements' texts without parsing them: *at is 0 at first, moves on; 1: *element is the next
- * one, 0: the array ended. Each element is judged by itself with intake_job.
- * Errors: ERR_SYNTAX (*at is the offending byte). */
+/* Splits a JSON array into its elements' texts without parsing them: *at is 0 at first, moves on; 1: *element
+ * is the next one, 0: the array ended. Each element is judged by itself with intake_job. Errors: ERR_SYNTAX
+ * (*at is the offending byte). */
 int intake_array_next(struct str text, size_t *at, struct str *element);
 
 /* True when text is (begins as) an array rather than one job. */

@@ -40,7 +40,9 @@ static int connect_until(int fd, const struct sockaddr_un *un, int64_t deadline_
 			return ERR_TIMEOUT;
 		hal_clock_sleep_until(hal_clock_in(10));
 	}
-	return errno == ENOENT || errno == ECONNREFUSED ? ERR_NO_GATEWAY : errno == EACCES ? ERR_DENIED : ERR_INVALID;
+	return errno == ENOENT || errno == ECONNREFUSED ? ERR_NO_GATEWAY
+	       : errno == EACCES                        ? ERR_DENIED
+							: ERR_INVALID;
 }
 
 int hal_local_connect(struct hal_socket *s, const char *path, int64_t deadline_ms)
@@ -198,7 +200,8 @@ int hal_local_accept(int listener)
 
 	if (fd >= 0)
 		return fd;
-	return errno == EMFILE || errno == ENFILE || errno == ENOMEM || errno == ENOBUFS ? ERR_NO_MEMORY : ERR_TIMEOUT;
+	return errno == EMFILE || errno == ENFILE || errno == ENOMEM || errno == ENOBUFS ? ERR_NO_MEMORY
+											 : ERR_TIMEOUT;
 }
 
 void hal_local_close(int listener, const char *path)

@@ -40,8 +40,10 @@ static enum api_method method_of(const char *m)
 {
 	if (strcmp(m, "GET") == 0 || strcmp(m, "HEAD") == 0)
 		return API_GET;
-	return strcmp(m, "POST") == 0 ? API_POST : strcmp(m, "PUT") == 0 ? API_PUT
-					       : strcmp(m, "DELETE") == 0 ? API_DELETE : API_METHOD_OTHER;
+	return strcmp(m, "POST") == 0     ? API_POST
+	       : strcmp(m, "PUT") == 0    ? API_PUT
+	       : strcmp(m, "DELETE") == 0 ? API_DELETE
+					  : API_METHOD_OTHER;
 }
 
 static bool large_take(struct client *c)
@@ -283,8 +285,11 @@ int sim_http_full(struct sim_http_request *request, char *reply, size_t reply_ca
 
 int sim_http(const char *method, const char *path, const char *body, char *reply, size_t reply_cap)
 {
-	struct sim_http_request request = {.method = method, .path = path, .body = body,
-					   .body_len = body ? strlen(body) : 0, .peer = API_PEER_SOCKET};
+	struct sim_http_request request = {.method = method,
+					   .path = path,
+					   .body = body,
+					   .body_len = body ? strlen(body) : 0,
+					   .peer = API_PEER_SOCKET};
 
 	return sim_http_full(&request, reply, reply_cap);
 }

@@ -24,6 +24,12 @@ int hal_process_own_dir(const char *path, const char *user)
 	return 0;
 }
 
+const char *hal_process_env(const char *name)
+{
+	(void)name;
+	return NULL;
+}
+
 void *hal_process_memory(size_t bytes)
 {
 	return calloc(1, bytes);

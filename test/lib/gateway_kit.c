@@ -59,8 +59,8 @@ static void boot(void *arg)
 	*ended_ms = hal_clock_mono_ms();
 }
 
-struct sim_result gateway_kit_boot(const struct sim_config *config, const char *ini, void (*client)(void *arg), void *arg,
-				   int exit_code)
+struct sim_result gateway_kit_boot(const struct sim_config *config, const char *ini,
+				   void (*client)(void *arg), void *arg, int exit_code)
 {
 	ended_ms = sim_shared(sizeof(*ended_ms));
 	ini_text = ini;

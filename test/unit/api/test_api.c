@@ -1,4 +1,5 @@
-/* The routes, in a booted gateway: every status code, refusals, identity, lists, requeue and cancel, who may ask. */
+/* The routes, in a booted gateway: every status code, refusals, identity, lists, requeue and cancel, who may
+ * ask. */
 #include <stdarg.h>
 #include <setjmp.h>
 #include <stdint.h>
@@ -26,8 +27,8 @@ static void check(const struct want *w)
 	int status = gateway_kit_http(w->method, w->path, w->body);
 
 	if (status != w->status || !strstr(gateway_kit_reply, w->piece))
-		fail_msg("%s %s %.80s: %d %s, wanted %d %s", w->method, w->path, w->body ? w->body : "", status,
-			 gateway_kit_reply, w->status, w->piece);
+		fail_msg("%s %s %.80s: %d %s, wanted %d %s", w->method, w->path, w->body ? w->body : "",
+			 status, gateway_kit_reply, w->status, w->piece);
 }
 
 static void codes(void *arg)
@@ -39,7 +40,8 @@ static void codes(void *arg)
 		{"GET", "/api/health", NULL, 200, "\"store\":{\"status\":\"ok\""},
 		{"GET", "/api/status", NULL, 200, "\"jobs\":{\"pending\":0"},
 		{"GET", "/api/rabbitmq/status", NULL, 200, "\"connection_status\":\"embedded\""},
-		{"GET", "/api/rabbitmq/status", NULL, 200, "\"email.send\":{\"message_count\":0,\"consumer_count\":"},
+		{"GET", "/api/rabbitmq/status", NULL, 200,
+		 "\"email.send\":{\"message_count\":0,\"consumer_count\":"},
 		{"GET", "/api/emails", NULL, 200, "{\"success\":true,\"items\":[],\"next\":null}"},
 		{"GET", "/api/results", NULL, 200, "\"items\":[]"},
 		{"GET", "/nothing", NULL, 404, "\"success\":false"},
@@ -80,7 +82,8 @@ static void codes(void *arg)
 		{"POST", "/api/emails/requeue", "{\"ids\":5}", 400, "ids"},
 		{"POST", "/api/emails/requeue", "{\"ids\":[0]}", 400, "ids"},
 		{"POST", "/api/emails/requeue", "{\"state\":\"completed\"}", 400, "failed"},
-		{"POST", "/api/emails/requeue", "{\"ids\":[7]}", 200, "\"refused\":[{\"id\":7,\"error\":\"not found\"}]"},
+		{"POST", "/api/emails/requeue", "{\"ids\":[7]}", 200,
+		 "\"refused\":[{\"id\":7,\"error\":\"not found\"}]"},
 		{"POST", "/api/emails/requeue", "{\"state\":\"failed\"}", 200, "\"requeued\":0"},
 	};
 
@@ -108,9 +111,12 @@ static void bad_jobs(void *arg)
 		{"POST", "/api/emails", "[{" JOB "},]", 400, ""},
 		{"POST", "/api/emails", "[{" JOB "}] x", 400, "not JSON"},
 		{"POST", "/api/emails", "[,]", 400, "not JSON"},
-		{"POST", "/api/emails", "[{" JOB "},{\"to\":[\"bad\"],\"body_content\":\"x\"}]", 400, "\"pointer\":\"/1/to/0\""},
-		{"POST", "/api/emails", "{" JOB ",\"provider_id\":\"nobody\"}", 400, "\"pointer\":\"/provider_id\""},
-		{"POST", "/api/emails", "{" JOB ",\"headers\":{\"Bcc\":\"a@b.c\"}}", 400, "\"pointer\":\"/headers/Bcc\""},
+		{"POST", "/api/emails", "[{" JOB "},{\"to\":[\"bad\"],\"body_content\":\"x\"}]", 400,
+		 "\"pointer\":\"/1/to/0\""},
+		{"POST", "/api/emails", "{" JOB ",\"provider_id\":\"nobody\"}", 400,
+		 "\"pointer\":\"/provider_id\""},
+		{"POST", "/api/emails", "{" JOB ",\"headers\":{\"Bcc\":\"a@b.c\"}}", 400,
+		 "\"pointer\":\"/headers/Bcc\""},
 		{"GET", "/api/emails", NULL, 200, "\"items\":[]"},
 	};
 
@@ -128,14 +134,20 @@ static void test_bad_jobs(void **state)
 static void identity(void *arg)
 {
 	(void)arg;
-	check(&(struct want){"POST", "/api/emails", "{" JOB ",\"message_id\":\"m\"}", 202, "\"message_id\":\"m\",\"status\":\"p"});
+	check(&(struct want){"POST", "/api/emails", "{" JOB ",\"message_id\":\"m\"}", 202,
+			     "\"message_id\":\"m\",\"status\":\"p"});
 	check(&(struct want){"POST", "/api/emails", "{\"message_id\":\"m\", " JOB "}", 200, "\"id\":1,"});
 	check(&(struct want){"POST", "/api/emails", "{" JOB "2\",\"message_id\":\"m\"}", 400, ""});
-	check(&(struct want){"POST", "/api/emails", "{\"to\":[\"a@b.cd\"],\"body_content\":\"y\",\"message_id\":\"m\"}", 409, "false"});
-	check(&(struct want){"POST", "/api/emails", "[{" JOB ",\"message_id\":\"n\"},{" JOB "}]", 202, "\"items\":[{\"id\":2,"});
 	check(&(struct want){"POST", "/api/emails",
-			     "[{" JOB ",\"message_id\":\"o\"},{\"to\":[\"a@b.cd\"],\"body_content\":\"y\",\"message_id\":\"m\"}]", 409,
-			     "\"pointer\":\"/1\""});
+			     "{\"to\":[\"a@b.cd\"],\"body_content\":\"y\",\"message_id\":\"m\"}", 409,
+			     "false"});
+	check(&(struct want){"POST", "/api/emails", "[{" JOB ",\"message_id\":\"n\"},{" JOB "}]", 202,
+			     "\"items\":[{\"id\":2,"});
+	check(&(struct want){
+		"POST", "/api/emails",
+		"[{" JOB
+		",\"message_id\":\"o\"},{\"to\":[\"a@b.cd\"],\"body_content\":\"y\",\"message_id\":\"m\"}]",
+		409, "\"pointer\":\"/1\""});
 	check(&(struct want){"GET", "/api/emails?q=o&to=nobody@example.com", NULL, 200, "\"items\":[]"});
 	check(&(struct want){"GET", "/api/emails?limit=1", NULL, 200, "\"id\":3,"});
 }
@@ -200,7 +212,8 @@ static void pages(void *arg)
 		size_t n = (size_t)sprintf(large, "[");
 
 		for (unsigned k = 0; k < 50; k++)
-			n += (size_t)sprintf(large + n, "%s{%s,\"message_id\":\"%u-%u\"}", k ? "," : "", JOB, i, k);
+			n += (size_t)sprintf(large + n, "%s{%s,\"message_id\":\"%u-%u\"}", k ? "," : "", JOB,
+					     i, k);
 		strcpy(large + n, "]");
 		check(&(struct want){"POST", "/api/emails", large, 202, "items"});
 	}
@@ -245,7 +258,8 @@ static void cancel(void *arg)
 	check(&(struct want){"POST", "/api/emails/1/cancel", NULL, 200, "\"status\":\"failed\""});
 	check(&(struct want){"GET", "/api/emails/1", NULL, 200, "\"reason\":\"cancelled\""});
 	check(&(struct want){"POST", "/api/emails/1/cancel", NULL, 409, ""});
-	check(&(struct want){"GET", "/api/results", NULL, 200, "\"error\":\"cancelled\",\"retry_count\":0,\"max_retries\":3"});
+	check(&(struct want){"GET", "/api/results", NULL, 200,
+			     "\"error\":\"cancelled\",\"retry_count\":0,\"max_retries\":3"});
 	check(&(struct want){"POST", "/api/emails/1/requeue", NULL, 200, "\"status\":\"pending\""});
 	check(&(struct want){"GET", "/api/emails?state=failed", NULL, 200, "\"items\":[]"});
 }
@@ -256,10 +270,17 @@ static void test_cancel(void **state)
 	gateway_kit_run(GATEWAY_KIT_INI, cancel, NULL, 0);
 }
 
-static int ask(int peer, const char *method, const char *path, const char *host, const char *origin, const char *site)
+static int ask(int peer, const char *method, const char *path, const char *host, const char *origin,
+	       const char *site)
 {
-	struct sim_http_request q = {.method = method, .path = path, .host = host, .origin = origin, .fetch_site = site,
-				     .body = "{" JOB "}", .body_len = sizeof("{" JOB "}") - 1, .peer = peer};
+	struct sim_http_request q = {.method = method,
+				     .path = path,
+				     .host = host,
+				     .origin = origin,
+				     .fetch_site = site,
+				     .body = "{" JOB "}",
+				     .body_len = sizeof("{" JOB "}") - 1,
+				     .peer = peer};
 
 	if (strcmp(method, "GET") == 0)
 		q.body_len = 0;
@@ -295,7 +316,8 @@ static void peers(void *arg)
 
 	(void)arg;
 	for (size_t i = 0; i < sizeof(tcp) / sizeof(tcp[0]); i++)
-		if (ask(API_PEER_TCP, "POST", "/api/emails", tcp[i].host, tcp[i].origin, tcp[i].site) != tcp[i].status)
+		if (ask(API_PEER_TCP, "POST", "/api/emails", tcp[i].host, tcp[i].origin, tcp[i].site) !=
+		    tcp[i].status)
 			fail_msg("case %zu: %s", i, gateway_kit_reply);
 	assert_int_equal(ask(API_PEER_SUBMIT, "POST", "/api/emails", NULL, NULL, NULL), 202);
 	assert_int_equal(ask(API_PEER_SUBMIT, "GET", "/healthz", NULL, NULL, NULL), 200);
@@ -316,16 +338,25 @@ static void types(void *arg)
 	static const struct {
 		const char *type;
 		int status;
-	} cases[] = {{"application/json", 202}, {"application/json; charset=utf-8", 202}, {"APPLICATION/JSON", 202},
-		     {"application/x-www-form-urlencoded", 202}, {"application/vnd.x+json", 202},
-		     {"message/rfc822", 415}, {"text/plain", 415}, {"multipart/form-data; boundary=x", 415}};
+	} cases[] = {{"application/json", 202},
+		     {"application/json; charset=utf-8", 202},
+		     {"APPLICATION/JSON", 202},
+		     {"application/x-www-form-urlencoded", 202},
+		     {"application/vnd.x+json", 202},
+		     {"message/rfc822", 415},
+		     {"text/plain", 415},
+		     {"multipart/form-data; boundary=x", 415}};
 
 	(void)arg;
 	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
-		struct sim_http_request q = {.method = "POST", .path = "/api/emails", .content_type = cases[i].type,
-					     .body = "{" JOB "}", .body_len = sizeof("{" JOB "}") - 1};
+		struct sim_http_request q = {.method = "POST",
+					     .path = "/api/emails",
+					     .content_type = cases[i].type,
+					     .body = "{" JOB "}",
+					     .body_len = sizeof("{" JOB "}") - 1};
 
-		assert_int_equal(sim_http_full(&q, gateway_kit_reply, sizeof(gateway_kit_reply)), cases[i].status);
+		assert_int_equal(sim_http_full(&q, gateway_kit_reply, sizeof(gateway_kit_reply)),
+				 cases[i].status);
 	}
 	struct sim_http_request q = {.method = "DELETE", .path = "/api/emails"};
 
@@ -371,10 +402,10 @@ static int setup(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test_setup(test_codes, setup),   cmocka_unit_test_setup(test_bad_jobs, setup),
+		cmocka_unit_test_setup(test_codes, setup),    cmocka_unit_test_setup(test_bad_jobs, setup),
 		cmocka_unit_test_setup(test_identity, setup), cmocka_unit_test_setup(test_sizes, setup),
-		cmocka_unit_test_setup(test_pages, setup),   cmocka_unit_test_setup(test_cancel, setup),
-		cmocka_unit_test_setup(test_peers, setup),   cmocka_unit_test_setup(test_types, setup),
+		cmocka_unit_test_setup(test_pages, setup),    cmocka_unit_test_setup(test_cancel, setup),
+		cmocka_unit_test_setup(test_peers, setup),    cmocka_unit_test_setup(test_types, setup),
 		cmocka_unit_test_setup(test_full, setup),
 	};
 

@@ -1,5 +1,5 @@
-/* The whole firmware in the simulator: boot, a mail through SMTP and through a Maildir, reload, bad configurations, the drop
- * directory, clock and link, shutdown while sending. */
+/* The whole firmware in the simulator: boot, a mail through SMTP and through a Maildir, reload, bad
+ * configurations, the drop directory, clock and link, shutdown while sending. */
 #include <stdarg.h>
 #include <setjmp.h>
 #include <stdint.h>
@@ -16,8 +16,9 @@
 #include "store/store.h"
 
 #define JOB "{\"to\":[\"user@example.com\"],\"subject\":\"s\",\"body_content\":\"x\"}"
-#define SMTP_INI(ip) \
-	"[gateway]\ndata_dir = data\n[provider.default]\ntype = smtp\nhost = " ip "\nport = 25\ntls = none\nfrom = gw@example.com\n"
+#define SMTP_INI(ip)                                                                                         \
+	"[gateway]\ndata_dir = data\n[provider.default]\ntype = smtp\nhost = " ip                            \
+	"\nport = 25\ntls = none\nfrom = gw@example.com\n"
 
 static struct smtp_peer *one, *two;
 
@@ -133,7 +134,8 @@ static void drop_then_run(void *arg)
 	(void)arg;
 	assert_int_equal(hal_storage_open("data"), 0);
 	assert_int_equal(store_drop_put(STR(JOB), name, sizeof(name)), 0);
-	assert_int_equal(store_drop_put(STR("{\"to\":[\"bad\"],\"body_content\":\"x\"}"), name, sizeof(name)), 0);
+	assert_int_equal(store_drop_put(STR("{\"to\":[\"bad\"],\"body_content\":\"x\"}"), name, sizeof(name)),
+			 0);
 	hal_storage_close();
 }
 
@@ -199,7 +201,8 @@ static void test_clock(void **state)
 	assert_true(logged("the clock was set"));
 }
 
-/* A device that boots in 1970 and is told the time later: retries end nevertheless, and nothing moves into the future. */
+/* A device that boots in 1970 and is told the time later: retries end nevertheless, and nothing moves into
+ * the future. */
 static void no_clock(void *arg)
 {
 	int64_t id;
@@ -263,11 +266,16 @@ static void test_watchdog(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test_setup(test_maildir, setup),	      cmocka_unit_test_setup(test_smtp, setup),
-		cmocka_unit_test_setup(test_burst_and_restart, setup), cmocka_unit_test_setup(test_reload, setup),
-		cmocka_unit_test_setup(test_bad_configuration, setup), cmocka_unit_test_setup(test_drop, setup),
-		cmocka_unit_test_setup(test_link, setup),	      cmocka_unit_test_setup(test_clock, setup),
-		cmocka_unit_test_setup(test_stop, setup),	      cmocka_unit_test_setup(test_watchdog, setup),
+		cmocka_unit_test_setup(test_maildir, setup),
+		cmocka_unit_test_setup(test_smtp, setup),
+		cmocka_unit_test_setup(test_burst_and_restart, setup),
+		cmocka_unit_test_setup(test_reload, setup),
+		cmocka_unit_test_setup(test_bad_configuration, setup),
+		cmocka_unit_test_setup(test_drop, setup),
+		cmocka_unit_test_setup(test_link, setup),
+		cmocka_unit_test_setup(test_clock, setup),
+		cmocka_unit_test_setup(test_stop, setup),
+		cmocka_unit_test_setup(test_watchdog, setup),
 		cmocka_unit_test_setup(test_no_clock, setup),
 	};
 

@@ -137,11 +137,13 @@ static void test_escape(void **state)
 	escaped("", "");
 	escaped("a\033[2Jb", "a\\x1b[2Jb");
 	escaped("a\r\nb\tc\177", "a\\x0d\\x0ab\\x09c\\x7f");
-	escaped("\302\233" "31m", "\\xc2\\x9b31m");         /* CSI as one C1 character */
-	escaped("\302\240", "\302\240");                     /* a no-break space is harmless */
+	escaped("\302\233"
+		"31m",
+		"\\xc2\\x9b31m");                                 /* CSI as one C1 character */
+	escaped("\302\240", "\302\240");                          /* a no-break space is harmless */
 	escaped("\342\200\256gpj.exe", "\\xe2\\x80\\xaegpj.exe"); /* right-to-left override */
 	escaped("\342\201\246x", "\\xe2\\x81\\xa6x");
-	escaped("\342\200\230x", "\342\200\230x");           /* a quotation mark */
+	escaped("\342\200\230x", "\342\200\230x"); /* a quotation mark */
 	escaped("\377\300\200", "\\xff\\xc0\\x80");
 	escaped("cut \342\200", "cut \\xe2\\x80");
 }
@@ -160,9 +162,12 @@ static void test_table(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_common_options_anywhere), cmocka_unit_test(test_options),
-		cmocka_unit_test(test_usage_errors),	        cmocka_unit_test(test_not_built),
-		cmocka_unit_test(test_main),		        cmocka_unit_test(test_escape),
+		cmocka_unit_test(test_common_options_anywhere),
+		cmocka_unit_test(test_options),
+		cmocka_unit_test(test_usage_errors),
+		cmocka_unit_test(test_not_built),
+		cmocka_unit_test(test_main),
+		cmocka_unit_test(test_escape),
 		cmocka_unit_test(test_table),
 	};
 
