@@ -8,29 +8,9 @@
 #include "base/err.h"
 #include "hal_map.h"
 #include "hal_storage.h"
+#include "linux/linux.h"
 
 #define MAP_BYTES_MAX (64 << 20)
-
-static int open_error(int e)
-{
-	switch (e) {
-	case ENOENT:
-	case ENOTDIR:
-		return ERR_NOT_FOUND;
-	case EACCES:
-	case EPERM:
-		return ERR_DENIED;
-	case EMFILE:
-	case ENFILE:
-	case ENOMEM:
-		return ERR_NO_MEMORY;
-	case ENAMETOOLONG:
-	case ELOOP:
-		return ERR_INVALID;
-	default:
-		return ERR_IO;
-	}
-}
 
 static int map_fd(struct hal_map *m, int fd)
 {
@@ -49,7 +29,7 @@ static int map_fd(struct hal_map *m, int fd)
 		return 0;
 	void *at = mmap(NULL, m->len, PROT_READ, MAP_PRIVATE, fd, 0);
 	if (at == MAP_FAILED)
-		return errno == ENOMEM ? ERR_NO_MEMORY : ERR_IO;
+		return linux_err_file(errno);
 	m->bytes = at;
 	return 0;
 }
@@ -67,7 +47,7 @@ int hal_map_open(struct hal_map *m, const char *path)
 	/* O_NONBLOCK: a FIFO must not hold us up; it is refused when it is known for one. */
 	int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
 	if (fd < 0)
-		return open_error(errno);
+		return linux_err_file(errno);
 	int rc = map_fd(m, fd);
 	close(fd);
 	return rc;
