@@ -334,6 +334,7 @@ int store_op_status(struct store *s, struct store_status *st)
 
 	int rc = s->db ? oldest(s) : 0;
 	if (rc < 0) return rc;
+	if (s->db) store_space_measure(s);
 	hal_storage_info(&info);
 	store_status_init(st);
 	st->op = op;
