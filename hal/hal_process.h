@@ -20,6 +20,10 @@ int hal_process_become(const char *user);
  * user. Errors: ERR_NOT_FOUND (no such user), ERR_DENIED. */
 int hal_process_own_dir(const char *path, const char *user);
 
+/* Lets other users go through a directory of ours to a name that they know; not list it (linux: 0711).
+ * Errors: ERR_DENIED. */
+int hal_process_let_pass(const char *path);
+
 /* A variable of the environment, NULL when it is not set. Any thread. */
 const char *hal_process_env(const char *name);
 

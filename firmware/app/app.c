@@ -300,7 +300,16 @@ static int start_api(const struct settings *s)
 {
 	struct api_config config = api_config(s);
 	char what[128] = "";
-	int rc = api_start(&config, what, sizeof(what));
+	size_t dir = strlen(s->gateway.data_dir);
+	int rc;
+
+	/* A submit socket for others is of no use in a directory that only we may enter; the files there stay
+	 * ours. */
+	if (config.submit_socket_mode != 0600 &&
+	    strncmp(s->gateway.data_dir, config.submit_socket_path, dir) == 0 &&
+	    hal_process_let_pass(s->gateway.data_dir) < 0)
+		log_warn("app", "data_dir cannot be opened for others -> the submit socket is ours only");
+	rc = api_start(&config, what, sizeof(what));
 
 	if (rc < 0) {
 		log_error("app", "cannot listen -> not started", LOG_TEXT("on", what), LOG_ERR(rc),

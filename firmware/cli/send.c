@@ -243,10 +243,15 @@ static int judge(struct cli *c, struct str job)
 static int drop(struct cli *c, struct str job)
 {
 	char name[HAL_PATH_MAX];
+	const char *user = c->settings->gateway.user;
 	int rc = judge(c, job);
 
 	if (rc != 0)
 		return rc;
+	/* As root: what root wrote, the gateway's user could not read. Not as root this fails, and the
+	 * storage says so. */
+	if (*user && hal_process_own_dir(c->settings->gateway.data_dir, user) == 0)
+		hal_process_become(user);
 	rc = hal_storage_open(c->settings->gateway.data_dir);
 	if (rc < 0)
 		return rc;

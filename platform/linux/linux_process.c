@@ -53,6 +53,11 @@ int hal_process_own_dir(const char *path, const char *user)
 	return lchown(path, pw->pw_uid, pw->pw_gid) == 0 ? 0 : ERR_DENIED;
 }
 
+int hal_process_let_pass(const char *path)
+{
+	return chmod(path, 0711) == 0 ? 0 : ERR_DENIED;
+}
+
 const char *hal_process_env(const char *name)
 {
 	return getenv(name);
