@@ -1,13 +1,14 @@
-/* The kernel tells of changes on a netlink socket; only then the interfaces are looked at again. Where
- * there is no such socket they are looked at once a second. Whether anything changed is decided by a
- * fingerprint: routers repeat themselves, and each repetition is an event. */
-#include <ifaddrs.h>
+/* The kernel tells of changes on a netlink socket; only then the interfaces are looked at again, through
+ * ioctl and /proc, which need no memory and work under qemu's user mode, where getifaddrs() can hang.
+ * Where there is no such socket they are looked at once a second. Whether anything changed is decided by
+ * a fingerprint: routers repeat themselves, and each repetition is an event. */
 #include <linux/netlink.h>
 #include <linux/rtnetlink.h>
 #include <net/if.h>
 #include <netinet/in.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -16,6 +17,7 @@
 #include "linux/linux.h"
 
 #define LOOK_MS 1000
+#define IP6_SCOPE_GLOBAL 0 /* as /proc/net/if_inet6 has it */
 
 static pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER;
 static struct hal_link_state current;
@@ -80,50 +82,73 @@ static void mix_routes(uint64_t *h)
 	fclose(f);
 }
 
-/* An address that something beyond the cable can be reached from. */
-static bool addr_counts(const struct sockaddr *a, uint64_t *h)
+/* IPv4: every interface by its name. Returns whether one that runs has an address. */
+static bool look_ip4(uint64_t *h, bool *others)
 {
-	if (a == NULL)
-		return false;
-	if (a->sa_family == AF_INET) {
-		const struct sockaddr_in *ip4 = (const void *)a;
-		mix(h, &ip4->sin_addr, sizeof ip4->sin_addr);
-		return true;
+	FILE *f = fopen("/proc/net/dev", "re");
+	int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+	char line[512];
+	bool up = false;
+
+	while (f != NULL && fd >= 0 && fgets(line, sizeof line, f) != NULL) {
+		struct ifreq r;
+		char *name = line + strspn(line, " "), *colon = strchr(name, ':');
+
+		if (colon == NULL || colon - name >= (int)sizeof r.ifr_name)
+			continue;
+		*colon = '\0';
+		memset(&r, 0, sizeof r);
+		strcpy(r.ifr_name, name);
+		if (ioctl(fd, SIOCGIFFLAGS, &r) < 0 || (r.ifr_flags & IFF_LOOPBACK))
+			continue;
+		*others = true;
+		if (!(r.ifr_flags & IFF_UP) || !(r.ifr_flags & IFF_RUNNING))
+			continue;
+		mix(h, name, strlen(name));
+		if (ioctl(fd, SIOCGIFADDR, &r) == 0) {
+			mix(h, &r.ifr_addr, sizeof r.ifr_addr);
+			up = true;
+		}
 	}
-	if (a->sa_family == AF_INET6) {
-		const struct sockaddr_in6 *ip6 = (const void *)a;
-		if (IN6_IS_ADDR_LINKLOCAL(&ip6->sin6_addr))
-			return false;
-		mix(h, &ip6->sin6_addr, sizeof ip6->sin6_addr);
-		return true;
+	if (fd >= 0)
+		close(fd);
+	if (f != NULL)
+		fclose(f);
+	return up;
+}
+
+/* IPv6: addresses that something beyond the cable can be reached from. They go when their interface goes
+ * down. */
+static bool look_ip6(uint64_t *h)
+{
+	FILE *f = fopen("/proc/net/if_inet6", "re");
+	char line[128], address[40];
+	unsigned scope, flags;
+	bool up = false;
+
+	while (f != NULL && fgets(line, sizeof line, f) != NULL) {
+		if (sscanf(line, "%39s %*s %*s %x %x", address, &scope, &flags) != 3)
+			continue;
+		if (scope != IP6_SCOPE_GLOBAL || (flags & IFA_F_TENTATIVE))
+			continue;
+		mix(h, address, strlen(address));
+		up = true;
 	}
-	return false;
+	if (f != NULL)
+		fclose(f);
+	return up;
 }
 
 static void look(void)
 {
-	struct ifaddrs *list = NULL;
 	uint64_t h = UINT64_C(0xcbf29ce484222325);
-	bool up = false, others = false;
+	bool others = false;
 
 	looked_ms = hal_clock_mono_ms();
-	if (getifaddrs(&list) < 0)
-		return;
-	for (const struct ifaddrs *i = list; i != NULL; i = i->ifa_next) {
-		bool running = (i->ifa_flags & IFF_UP) && (i->ifa_flags & IFF_RUNNING);
-
-		if (i->ifa_flags & IFF_LOOPBACK)
-			continue;
-		others = true;
-		if (!running)
-			continue;
-		mix(&h, i->ifa_name, strlen(i->ifa_name));
-		if (addr_counts(i->ifa_addr, &h))
-			up = true;
-	}
-	freeifaddrs(list);
+	bool ip4 = look_ip4(&h, &others);
+	bool ip6 = look_ip6(&h);
 	mix_routes(&h);
-	current.up = up || !others;
+	current.up = ip4 || ip6 || !others;
 	if (h != fingerprint)
 		current.generation++;
 	fingerprint = h;

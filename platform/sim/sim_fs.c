@@ -558,8 +558,8 @@ void sim_fs_damage(enum sim_damage damage)
 }
 
 struct image_entry {
-	uint32_t path_len, dir;
-	uint64_t len;
+	size_t path_len, len;
+	bool dir;
 };
 
 /* Writes "now" into the memory that lasts. */
@@ -572,7 +572,7 @@ void sim_fs_save(void)
 		return;
 	for (size_t i = 0; i < names_now.count; i++) {
 		const struct name *n = &names_now.list[i];
-		struct image_entry e = {(uint32_t)strlen(n->path), n->node->dir, n->node->now.len};
+		struct image_entry e = {strlen(n->path), n->node->now.len, n->node->dir};
 
 		if (at + sizeof e + e.path_len + e.len > SIM_IMAGE_BYTES)
 			sim_misuse("the disk is larger than its image");
@@ -600,7 +600,7 @@ void sim_fs_load(void)
 		at += sizeof e;
 		memcpy(path, l->image + at, e.path_len);
 		at += e.path_len;
-		struct sim_node *n = node_new(e.dir != 0);
+		struct sim_node *n = node_new(e.dir);
 		names_put(&names_now, path, n);
 		names_put(&names_safe, path, n);
 		bytes_put(&n->now, 0, l->image + at, e.len);
