@@ -29,8 +29,8 @@ static size_t expand(const uint8_t *data, size_t size, uint8_t *out, size_t cap)
 		"220 hello\r\n",
 		"250 ok\r\n",
 		"354 go on\r\n",
-		"250-peer\r\n250-PIPELINING\r\n"
-		"250-STARTTLS\r\n250-SIZE 100\r\n250-SMTPUTF8\r\n250 AUTH PLAIN LOGIN\r\n",
+		"250-peer\r\n250-PIPELINING\r\n250-STARTTLS\r\n250-SIZE 100\r\n250 AUTH PLAIN LOGIN\r\n",
+		"250-SMTPUTF8\r\n",
 		"235 welcome\r\n",
 		"550 5.1.1 no\r\n",
 		"452 4.5.3 too many\r\n",
