@@ -1,6 +1,5 @@
 # 32-bit ARM, ARMv7-A, Thumb-2, hard float.
 TC_CROSS := arm-linux-gnueabihf-
 TC_ARCH := -march=armv7-a+fp -mthumb -mfloat-abi=hard
-TC_KERNEL := arm-linux-gnueabihf
 RUN ?= qemu-arm
 include toolchain/musl.mk
