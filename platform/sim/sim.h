@@ -21,7 +21,7 @@
  *
  * Without sim_run. A unit test may call HAL functions directly: the calling thread is then the first thread
  * of a world with the default configuration, in this process, until sim_reset(). A power cut is not
- * possible there, and a deadlock aborts.
+ * possible there, and a deadlock aborts. That world's disk is its own; sim_run() does not see it.
  *
  * Scripted peers, scripts and the code under test are all simulated threads; each may call hal/ and this
  * header, as may the test between boots where said.

@@ -1,9 +1,9 @@
 /* test/contract: each sentence of hal/ that can be tested, tested the same way against every platform.
  *
- * One source gives test_x.linux and test_x.sim. A test's body runs in a process of its own, on the sim inside a boot, on
- * linux in a plain child: so that hal_storage_open and hal_lifecycle_init can be had "once" by each, and no test
- * sees another's threads. cmocka's assertions work in it; on linux only on its main thread. CONTRACT_SEEDS: on the
- * sim each body runs once with each of so many schedules.
+ * One source gives test_x.linux and test_x.sim. A test's body runs in a process of its own, on the sim
+ * inside a boot, on linux in a plain child: so that hal_storage_open and hal_lifecycle_init can be had
+ * "once" by each, and no test sees another's threads. cmocka's assertions work in it; on linux only on its
+ * main thread. CONTRACT_SEEDS: on the sim each body runs once with each of so many schedules.
  */
 #ifndef POSTERN_TEST_CONTRACT_H
 #define POSTERN_TEST_CONTRACT_H

@@ -401,6 +401,26 @@ static void test_sqlite_without_sync_is_caught(void **state)
 	assert_int_equal(broken_promises("DELETE", "OFF", 10, &cuts), 10);
 }
 
+static void test_sqlite_runs_the_same_again(void **state)
+{
+	struct sim_config c = sim_config_default(7);
+	uint64_t hash = 0;
+
+	(void)state;
+	c.faults.disk.damage = SIM_DAMAGE_TEAR;
+	c.faults.disk.cut_at_op = 20;
+	for (int i = 0; i < 3; i++) {
+		sim_reset();
+		struct ledger *l = sim_shared(sizeof *l);
+		l->journal = "WAL";
+		l->sync = "FULL";
+		struct sim_result r = sim_run(&c, count_main, l);
+		assert_int_equal(r.end, SIM_POWER_CUT);
+		assert_true(i == 0 || r.trace_hash == hash);
+		hash = r.trace_hash;
+	}
+}
+
 /* ---- SQLite's memory ---- */
 
 static void test_sqlite_without_memory(void **state)
@@ -443,6 +463,7 @@ int main(void)
 		cmocka_unit_test_setup(test_sqlite_wal_survives_every_cut, setup),
 		cmocka_unit_test_setup(test_sqlite_journal_survives_every_cut, setup),
 		cmocka_unit_test_setup(test_sqlite_without_sync_is_caught, setup),
+		cmocka_unit_test_setup(test_sqlite_runs_the_same_again, setup),
 		cmocka_unit_test_setup(test_sqlite_without_memory, setup),
 	};
 
