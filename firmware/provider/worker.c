@@ -167,6 +167,8 @@ static void claim_failed(struct worker *w, int rc, uint32_t generation, int64_t 
 	p->due = generation != w->pool->work_generation;
 	p->next_due_ms = next_due_ms;
 	p->looked_ms = now_ms;
+	/* This worker may go elsewhere now: somebody who waits should know until when. */
+	hal_cond_signal(&w->pool->wake);
 }
 
 /* Under the lock: there was a job, so there may be more, and somebody else may look. */
@@ -321,6 +323,8 @@ void worker_main(void *arg)
 	w->state = WORKER_ENDED;
 	pool->running--;
 	pool->ended_count++;
+	/* The time that it was waiting for is another's now. */
+	hal_cond_signal(&pool->wake);
 	hal_cond_broadcast(&pool->ended);
 	hal_mutex_unlock(&pool->lock);
 }

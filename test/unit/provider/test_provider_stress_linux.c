@@ -1,4 +1,4 @@
-/* The workers on real threads: many mails, reloads and questions at the same time. For ThreadSanitizer above all. */
+/* The workers on real threads: many mails, reloads and questions at once. For ThreadSanitizer above all. */
 #include <stdarg.h>
 #include <setjmp.h>
 #include <stddef.h>

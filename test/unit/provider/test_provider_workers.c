@@ -34,6 +34,8 @@ static void boot(void (*fn)(void *arg))
 		struct sim_config c = sim_config_default(seed);
 		struct sim_result r;
 
+		c.preempt_percent = (unsigned)(seed % 4) * 15;
+		c.spurious_percent = 10;
 		c.time_ms_max = 48 * 3600 * INT64_C(1000);
 		sim_reset();
 		r = sim_run(&c, fn, NULL);
