@@ -160,7 +160,8 @@ $(B)/postern.debug: $(B)/obj/platform/linux/main.o $(B)/librooms.a $(B)/libplatf
 
 $(B)/postern: $(B)/postern.debug
 	$(call say,STRIP,$@)
-	$(Q)$(if $(TC_MUSL),$(TC_CROSS)strip -s -R .comment -R .note -o $@ $<,cp $< $@)
+	$(Q)$(if $(TC_MUSL),$(TC_CROSS)strip -s -R .comment -R .note -o $@.new $<,cp $< $@.new)
+	$(Q)mv -f $@.new $@
 
 rooms: $(B)/librooms.a $(B)/libplatform-linux.a $(B)/libplatform-sim.a ## compile the rooms and platforms of TC, without linking
 

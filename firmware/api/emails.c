@@ -108,14 +108,23 @@ static int submit_answered(struct api_request *r)
 	return API_DONE;
 }
 
+static int array_too_long(struct api_request *r)
+{
+	return api_refuse_at(r, 413, "more jobs in one array than this gateway has memory for: send fewer at a time", "");
+}
+
 static int submit_to_store(struct api_request *r, struct submission *s)
 {
+	size_t answer = 256;
+
 	for (size_t i = 0; i + 1 < s->count; i++)
 		s->jobs[i]->accept.with = &s->jobs[i + 1]->accept;
+	/* What is left holds the answer: the members of each job and its Message-ID, escaped (no control bytes in it). */
+	for (size_t i = 0; i < s->count; i++)
+		answer += 96 + 2 * s->jobs[i]->accept.message_id.len;
 	r->state = s;
-	/* What is left holds the answer: a Message-ID of up to 255 bytes, escaped, for each job. */
-	if (r->arena.cap - r->arena.used < s->count * 640 + 256)
-		return api_no_memory(r);
+	if (r->arena.cap - r->arena.used < answer)
+		return r->large ? array_too_long(r) : API_MORE_MEMORY;
 	api_reply_begin(r, 202);
 	return api_store(r, &s->jobs[0]->accept.op, submit_answered);
 }
@@ -129,7 +138,7 @@ static int count_elements(struct api_request *r, struct str body, size_t *count)
 
 	for (*count = 0; (rc = intake_array_next(body, &at, &element)) == 1; (*count)++) {
 		if (*count == BATCH_MAX) {
-			api_refuse_at(r, 413, "more jobs in one array than allowed", "");
+			api_refuse_at(r, 413, "more than 1000 jobs in one array: send fewer at a time", "");
 			return -1;
 		}
 	}
@@ -175,8 +184,7 @@ static int submit_array(struct api_request *r, struct str body)
 	for (size_t i = 0; intake_array_next(body, &at, &element) == 1; i++) {
 		rc = judge_one(r, s, i, element);
 		if (rc == ERR_NO_MEMORY)
-			return r->large ? api_refuse(r, 413, "more jobs in one array than fit into memory")
-					: API_MORE_MEMORY;
+			return r->large ? array_too_long(r) : API_MORE_MEMORY;
 		if (rc < 0)
 			return refuse_job(r, s, i, rc);
 	}

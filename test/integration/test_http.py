@@ -106,6 +106,14 @@ class HttpTest(unittest.TestCase):
         self.assertEqual(status, 400)
         self.assertEqual(self.stored(), before)
 
+    def test_large_arrays(self):
+        status, answer = self.gateway.api("POST", "/api/emails", [job(subject=f"array {n}") for n in range(1000)])
+        self.assertEqual(status, 202, answer)
+        self.assertEqual(len({i["id"] for i in answer["items"]}), 1000)
+        status, answer = self.gateway.api("POST", "/api/emails", [job()] * 1001)
+        self.assertEqual(status, 413, answer)
+        self.assertIn("1000", answer["error"])
+
     def raw(self, data, tcp=True, shut=True):
         if tcp:
             s = socket.create_connection(("127.0.0.1", self.gateway.port), 10)
