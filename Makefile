@@ -26,7 +26,7 @@ else
 all: $(B)/postern
 endif
 
-BARE := help clean setup demo test tidy format size reproducible
+BARE := help clean setup demo test tidy format size figures reproducible
 ifneq ($(filter-out $(BARE),$(or $(MAKECMDGOALS),all)),)
 
 # ---- Libraries: fetched and built once, in a cache outside the tree ----------------------------
@@ -227,6 +227,9 @@ test: ## every test that a commit must pass
 	test/all
 size: ## what the built products consist of, by room and by library
 	$(Q)scripts/size
+figures: ## measure size, memory and start of the x86_64 product
+	$(MAKE) -s TC=x86_64-linux-musl all
+	test/bench/figures.py
 reproducible: ## build the x86_64 product twice, in two places, and compare
 	scripts/reproducible
 tidy: ## lint and style
@@ -240,4 +243,4 @@ help: ## this list
 	@echo; echo "  TC=$(TC); also: $(filter-out musl $(TC),$(basename $(notdir $(wildcard toolchain/*.mk))))"
 
 FORCE:
-.PHONY: all deps rooms tests fuzz check-unit check-dialogue check-scenario setup demo test size reproducible tidy format clean help FORCE
+.PHONY: all deps rooms tests fuzz check-unit check-dialogue check-scenario setup demo test size figures reproducible tidy format clean help FORCE
