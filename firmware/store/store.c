@@ -1,13 +1,13 @@
-/* The store's thread: it takes what waits, runs it as one group in one transaction, commits, answers. What fails is
- * healed here: space is yielded, the connection reopened, the database salvaged. */
+/* The store's thread: it takes what waits, runs it as one group in one transaction, commits, answers. What
+ * fails is healed here: space is yielded, the connection reopened, the database salvaged. */
 #include <string.h>
 
 #include "store/store_internal.h"
 
 /* How long a broken storage is left alone before the next try. */
 #define RETRY_FIRST_MS 100
-#define RETRY_LAST_MS 30000
-#define TRIES_ALONE 4
+#define RETRY_LAST_MS  30000
+#define TRIES_ALONE    4
 
 struct group {
 	struct store_op *ops[STORE_GROUP_OPS]; /* NULL: answered */
@@ -60,8 +60,8 @@ static int open_all(struct store *s)
 	return rc;
 }
 
-/* The WAL's tail may be in the kernel's cache only, after a sync that failed: syncing again would say yes and mean
- * nothing. The checkpoint writes every page anew into the database, and syncs that. */
+/* The WAL's tail may be in the kernel's cache only, after a sync that failed: syncing again would say yes and
+ * mean nothing. The checkpoint writes every page anew into the database, and syncs that. */
 static int write_anew(struct store *s)
 {
 	if (s->read_only) return 0;
@@ -79,20 +79,23 @@ static bool reopen(struct store *s)
 		int64_t delay = s->retry_delay_ms ? s->retry_delay_ms * 2 : RETRY_FIRST_MS;
 		s->retry_delay_ms = delay > RETRY_LAST_MS ? RETRY_LAST_MS : delay;
 		s->retry_at_ms = hal_clock_in(s->retry_delay_ms);
-		if (s->broken != rc) log_error("store", "storage not available -> tried again later", LOG_ERR(rc));
+		if (s->broken != rc)
+			log_error("store", "storage not available -> tried again later", LOG_ERR(rc));
 		s->broken = rc;
 		return false;
 	}
 	if (s->tally.last_id < s->answered_id || s->tally.last_seq < s->answered_seq)
-		log_error("store", "rows missing after an I/O error -> lost", LOG_INT("last_job", s->tally.last_id),
-			  LOG_INT("promised_job", s->answered_id), LOG_INT("last_event", s->tally.last_seq),
+		log_error("store", "rows missing after an I/O error -> lost",
+			  LOG_INT("last_job", s->tally.last_id), LOG_INT("promised_job", s->answered_id),
+			  LOG_INT("last_event", s->tally.last_seq),
 			  LOG_INT("promised_event", s->answered_seq));
 	if (s->tally.last_id < s->answered_id) s->tally.last_id = s->answered_id;
 	if (s->tally.last_seq < s->answered_seq) s->tally.last_seq = s->answered_seq;
 	s->broken = 0;
 	s->retry_delay_ms = 0;
 	s->wake = true;
-	log_warn("store", "storage failed -> reopened and verified", LOG_INT("waiting", s->tally.count[JOB_PENDING]));
+	log_warn("store", "storage failed -> reopened and verified",
+		 LOG_INT("waiting", s->tally.count[JOB_PENDING]));
 	return true;
 }
 
@@ -103,8 +106,7 @@ static bool heal(struct store *s)
 
 	s->trouble = STORE_TROUBLE_NONE;
 	switch (trouble) {
-	case STORE_TROUBLE_FULL:
-		return store_space_yield(s);
+	case STORE_TROUBLE_FULL: return store_space_yield(s);
 	case STORE_TROUBLE_IO:
 		store_db_close(s, false);
 		reopen(s);
@@ -119,14 +121,14 @@ static bool heal(struct store *s)
 		}
 		store_db_close(s, false);
 		return reopen(s);
-	default:
-		return false;
+	default: return false;
 	}
 }
 
 /* ---- the WAL ---- */
 
-/* Not SQLite's own automatic checkpoint: that comes before the answers, and hides its errors while the WAL grows. */
+/* Not SQLite's own automatic checkpoint: that comes before the answers, and hides its errors while the WAL
+ * grows. */
 static void checkpoint(struct store *s)
 {
 	if (!s->db || s->wal_frames < STORE_WAL_PAGES) return;
@@ -168,12 +170,15 @@ static int op_run(struct store *s, struct store_op *op)
 static void append(struct store *s, struct store_op *op)
 {
 	op->next = NULL;
-	if (s->tail) s->tail->next = op;
-	else s->head = op;
+	if (s->tail)
+		s->tail->next = op;
+	else
+		s->head = op;
 	s->tail = op;
 }
 
-/* Where an operation that goes on with the next call stands: known only now, for a group that is rolled back runs again. */
+/* Where an operation that goes on with the next call stands: known only now, for a group that is rolled back
+ * runs again. */
 static void op_settle(struct store_op *op)
 {
 	if (op->verb == STORE_REQUEUE) {
@@ -241,8 +246,9 @@ static void undo(struct store *s, bool unsure)
 	s->tally = s->before;
 }
 
-/* Runs members from..to in one transaction; on success all are answered. After an error nothing has happened, those
- * that only read may be answered, and *unsure says that the error came from the commit: it may be on flash after all. */
+/* Runs members from..to in one transaction; on success all are answered. After an error nothing has happened,
+ * those that only read may be answered, and *unsure says that the error came from the commit: it may be on
+ * flash after all. */
 static int run_together(struct store *s, struct group *g, size_t from, size_t to, bool *unsure)
 {
 	int rc = 0;
@@ -309,8 +315,10 @@ static void run_broken(struct store *s, struct group *g)
 	for (size_t i = 0; i < g->count; i++) {
 		struct store_op *op = g->ops[i];
 
-		if (op->verb == STORE_STATUS || op->verb == STORE_RELEASE) op->rc = op_run(s, op);
-		else op->rc = s->broken;
+		if (op->verb == STORE_STATUS || op->verb == STORE_RELEASE)
+			op->rc = op_run(s, op);
+		else
+			op->rc = s->broken;
 	}
 }
 
@@ -382,7 +390,8 @@ static void thread_main(void *arg)
 		hal_mutex_unlock(&s->lock);
 
 		if (fresh_config && s->db) {
-			store_exec(s, s->config.durability_full ? "PRAGMA synchronous=FULL" : "PRAGMA synchronous=NORMAL");
+			store_exec(s, s->config.durability_full ? "PRAGMA synchronous=FULL"
+								: "PRAGMA synchronous=NORMAL");
 			store_space_limit(s);
 		}
 		run_group(s, &the_group);
@@ -484,11 +493,11 @@ int store_do(struct store *s, struct store_op *op)
 	return op->rc;
 }
 
-#define INIT(type, op_verb)                 \
-	void store_##type##_init(struct store_##type *x)  \
-	{                                                 \
-		memset(x, 0, sizeof *x);                  \
-		x->op.verb = op_verb;                     \
+#define INIT(type, op_verb)                                                                                  \
+	void store_##type##_init(struct store_##type *x)                                                     \
+	{                                                                                                    \
+		memset(x, 0, sizeof *x);                                                                     \
+		x->op.verb = op_verb;                                                                        \
 	}
 INIT(accept, STORE_ACCEPT)
 INIT(claim, STORE_CLAIM)

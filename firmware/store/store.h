@@ -1,20 +1,29 @@
-/* store: the truth. Every job, recipient, attempt, result event and identity, in SQLite on flash; SQLite only here.
+/* store: the truth. Every job, recipient, attempt, result event and identity, in SQLite on flash; SQLite only
+ * here.
  *
- * One thread, the store's own, owns the one connection. Everybody else hands it operations (struct store_op, memory of
- * the caller) and either waits (store_do) or is called back (store_submit). The thread takes all operations that are
- * waiting, runs them in one transaction, commits once (one sync with durability full), and only then answers: many
- * submissions and finishes share one sync. Reads are answered as soon as they ran. An operation that fails alone
- * fails alone: the group is rolled back and its members run again one by one.
+ * One thread, the store's own, owns the one connection. Everybody else hands it operations (struct store_op,
+ * memory of the caller) and either waits (store_do) or is called back (store_submit). The thread takes all
+ * operations that are waiting, runs them in one transaction, commits once (one sync with durability full),
+ * and only then answers: many submissions and finishes share one sync. Reads are answered as soon as they
+ * ran. An operation that fails alone fails alone: the group is rolled back and its members run again one by
+ * one.
  *
- * States on flash are pending, completed, failed. `processing` is a claim, held in memory with the worker that has
- * it: after a crash there is none, so the job is pending again without any write. Lists and counts show claims.
+ * States on flash are pending, completed, failed. `processing` is a claim, held in memory with the worker
+ * that has it: after a crash there is none, so the job is pending again without any write. Lists and counts
+ * show claims.
  *
- * Space: [store] max_bytes bounds database, WAL and files. A submission that would come closer than reserve_bytes to it
- * is refused with ERR_FULL; finishing a job never fails for space: it may use the reserve, and when the file system
- * itself is full the reserve file is given up to make room (and made again when there is room).
+ * Space: [store] max_bytes bounds database, WAL and files. A submission that would come closer than
+ * reserve_bytes to it is refused with ERR_FULL; finishing a job never fails for space: it may use the
+ * reserve, and when the file system itself is full the reserve file is given up to make room (and made again
+ * when there is room).
  *
- * A database that is damaged is set aside (postern.db.corrupt-N), what can be read of it is copied row by row into a
- * fresh one, and the store goes on and says so (log, store_status). A newer schema is not damage: ERR_NEWER.
+ * Completed jobs are kept for people to look at: when space is short the oldest of them go before
+ * keep_completed is over (logged); failed ones and identities stay. Databases that were set aside count in
+ * max_bytes, together for at most a quarter of it; when space is short all but the newest of them go.
+ *
+ * A database that is damaged is set aside (postern.db.corrupt-N), what can be read of it is copied row by row
+ * into a fresh one, and the store goes on and says so (log, store_status). A newer schema is not damage:
+ * ERR_NEWER.
  *
  * Times: *_ms of rows are wall time as hal_clock gives it; a due time moves with the clock when that is set
  * (store_clock_stepped).
@@ -34,7 +43,7 @@ struct store_config {
 	int64_t max_bytes;
 	int64_t reserve_bytes;
 	int64_t keep_completed_ms, keep_failed_ms, keep_ids_ms, keep_results_ms;
-	int64_t heap_bytes;     /* SQLite's hard heap limit; 0: LIMIT_store_heap */
+	int64_t heap_bytes; /* SQLite's hard heap limit; 0: 1.5 MB */
 };
 
 /* Opens or creates, migrates, salvages when needed, starts the thread. hal_storage_open was called.
@@ -42,7 +51,8 @@ struct store_config {
  * Errors: ERR_NEWER, ERR_BUSY, ERR_NO_SPACE, ERR_READ_ONLY, ERR_IO, ERR_NO_MEMORY. */
 int store_open(const struct store_config *config, struct store **out);
 
-/* Ends the thread after all operations handed in were answered (new ones get ERR_STOPPING), checkpoints, closes. */
+/* Ends the thread after all operations handed in were answered (new ones get ERR_STOPPING), checkpoints,
+ * closes. */
 void store_close(struct store *s);
 
 /* New values from a reload; takes effect with the next group. */
@@ -51,22 +61,38 @@ void store_reconfigure(struct store *s, const struct store_config *config);
 /* ---- operations ---- */
 
 enum store_verb {
-	STORE_ACCEPT, STORE_CLAIM, STORE_FINISH, STORE_RELEASE, STORE_SRC_READ, STORE_JOB_GET, STORE_JOB_LIST,
-	STORE_ATTEMPT_LIST, STORE_RCPT_LIST, STORE_EVENT_LIST, STORE_REQUEUE, STORE_CANCEL, STORE_STATUS,
-	STORE_HOLD, STORE_TICK, STORE_CLOCK_STEPPED, STORE_PURGE
+	STORE_ACCEPT,
+	STORE_CLAIM,
+	STORE_FINISH,
+	STORE_RELEASE,
+	STORE_SRC_READ,
+	STORE_JOB_GET,
+	STORE_JOB_LIST,
+	STORE_ATTEMPT_LIST,
+	STORE_RCPT_LIST,
+	STORE_EVENT_LIST,
+	STORE_REQUEUE,
+	STORE_CANCEL,
+	STORE_STATUS,
+	STORE_HOLD,
+	STORE_TICK,
+	STORE_CLOCK_STEPPED,
+	STORE_PURGE
 };
 
 /* First member of every operation below. Filled in by the store_*_init of that operation. */
 struct store_op {
 	enum store_verb verb;
 	int rc; /* the answer, valid when done */
-	void (*done)(struct store_op *op); /* on the store's thread: short, never waits, never calls the store */
-	void *arg; /* the caller's */
-	struct store_op *next; /* the store's */
-	bool finished; /* the store's, for store_do */
+	void (*done)(
+		struct store_op *op); /* on the store's thread: short, never waits, never calls the store */
+	void *arg;                    /* the caller's */
+	struct store_op *next;        /* the store's */
+	bool finished;                /* the store's, for store_do */
 };
 
-/* Hands it in; op and all it points to stay untouched until done was called. Never waits. */
+/* Hands it in; op and all it points to stay untouched until done was called. Never waits. Once store_close
+ * has begun, done is called at once, on the caller's thread, with ERR_STOPPING. */
 void store_submit(struct store *s, struct store_op *op);
 
 /* Hands it in and waits for the answer. Returns op->rc. */
@@ -80,16 +106,16 @@ int store_do(struct store *s, struct store_op *op);
 struct store_accept {
 	struct store_op op;
 	const struct job *job;
-	struct str src;         /* the job as it came */
-	struct str message_id;  /* the job's, or the fresh one made for it */
-	struct str provider;    /* the provider chosen: its name, never empty */
-	int64_t expire_ms;      /* how long it may wait, from now; used when the job has no expires_at */
+	struct str src;        /* the job as it came */
+	struct str message_id; /* the job's, or the fresh one made for it */
+	struct str provider;   /* the provider chosen: its name, never empty */
+	int64_t expire_ms;     /* how long it may wait, from now; used when the job has no expires_at */
 	struct store_accept *with;
 	/* answers */
 	int64_t id;
 	bool known;
 	enum job_state state;
-	int failed_index;       /* with a chain: which one was refused (0: this) */
+	int failed_index; /* with a chain: which one was refused (0: this) */
 };
 void store_accept_init(struct store_accept *a);
 
@@ -100,17 +126,19 @@ struct store_claimed {
 	int64_t created_ms, expires_ms, first_failure_ms;
 	enum job_priority priority;
 	char message_id[256];
-	size_t src_len;   /* of the whole original */
-	size_t src_have;  /* of src_buf in use: all of it, or 0 when it does not fit: read it with STORE_SRC_READ */
-	char *src_buf;    /* the caller's */
+	size_t src_len;  /* of the whole original */
+	size_t src_have; /* of src_buf in use: all of it, or 0 when it does not fit: read it with
+			    STORE_SRC_READ */
+	char *src_buf;   /* the caller's */
 	size_t src_cap;
-	uint64_t rcpt_done[4]; /* bit n: recipient n (order of job.rcpts) is settled already, do not send to it */
+	uint64_t rcpt_done[4]; /* bit n: recipient n (order of job.rcpts) is settled already, do not send to
+				  it */
 };
 #define STORE_RCPT_MAX 256
 
-/* Claims up to cap jobs of one provider that are due, high priority first, then oldest due time. 0 jobs is no error:
- * then next_due_ms says when the next one will be due (wall ms; 0: none known).
- * A claim ends with STORE_FINISH or STORE_RELEASE. */
+/* Claims up to cap jobs of one provider that are due, high priority first, then oldest due time. 0 jobs is no
+ * error: then next_due_ms says when the next one will be due (wall ms; 0: none known). A claim ends with
+ * STORE_FINISH or STORE_RELEASE. */
 struct store_claim {
 	struct store_op op;
 	struct str provider;
@@ -126,30 +154,32 @@ void store_claim_init(struct store_claim *c);
 enum store_rcpt_state { STORE_RCPT_WAITING, STORE_RCPT_SENT, STORE_RCPT_FAILED };
 struct store_rcpt_outcome {
 	enum store_rcpt_state state;
-	int code;           /* SMTP reply code, 0 when there was none */
-	const char *text;   /* reply text or reason; NULL: none */
+	int code;         /* SMTP reply code, 0 when there was none */
+	const char *text; /* reply text or reason; NULL: none */
 };
 
-/* The end of an attempt: one transaction writes the job's new state, its recipients, the attempt row and the event row.
- * Never fails for space. Errors: ERR_NOT_FOUND (no claim on it), ERR_IO, ERR_STOPPING. After an error the claim stays
- * with the caller: hand the same operation in again. */
+/* The end of an attempt: one transaction writes the job's new state, its recipients, the attempt row and the
+ * event row. Never fails for space. Errors: ERR_NOT_FOUND (no claim on it), ERR_IO, ERR_STOPPING. After an
+ * error the claim stays with the caller: hand the same operation in again with the same started_ms, by which
+ * a commit that was on flash after all is known; nothing is written twice. An event that does not fit its
+ * field is made anew here, without recipients. */
 struct store_finish {
 	struct store_op op;
 	int64_t id;
-	enum job_state state;    /* PENDING (retry, hold, uncertain), COMPLETED, FAILED */
+	enum job_state state; /* PENDING (retry, hold, uncertain), COMPLETED, FAILED */
 	enum job_reason reason;
-	bool counted;            /* an attempt that counts: retry_count follows, an attempt row is written */
-	bool publish;            /* write an event row with `event` */
-	unsigned retry_count;    /* new value */
-	int64_t due_ms;          /* wall; for PENDING */
+	bool counted;         /* an attempt that counts: retry_count follows, an attempt row is written */
+	bool publish;         /* write an event row with `event` */
+	unsigned retry_count; /* new value */
+	int64_t due_ms;       /* wall; for PENDING */
 	const struct store_rcpt_outcome *rcpts; /* one per recipient of the job, NULL: none changed */
 	size_t rcpt_count;
-	const char *host;        /* "mx.example.com [192.0.2.1]:25", may be NULL */
+	const char *host; /* "mx.example.com [192.0.2.1]:25", may be NULL */
 	int code;
-	const char *text;        /* reply or reason, shown; NULL: none */
+	const char *text;                /* reply or reason, shown; NULL: none */
 	const char *provider_message_id; /* NULL: none */
-	struct str event;        /* JSON of the result, see CONTRACT 5 */
-	int64_t started_ms, ended_ms; /* wall */
+	struct str event;                /* JSON of the result, see CONTRACT 5 */
+	int64_t started_ms, ended_ms;    /* wall */
 };
 void store_finish_init(struct store_finish *f);
 
@@ -185,29 +215,32 @@ struct store_job {
 	char tenant_id[128];
 	char provider[64];
 	char subject[256];
-	char to[256];     /* the first recipients, ", " between */
-	char error[512];  /* last one, empty when none */
+	char to[256];    /* the first recipients, ", " between */
+	char error[512]; /* last one, empty when none */
 	char provider_message_id[128];
-	char user_id[128], template_id[128], campaign_id[128], email_type[128], source_app[128], related_model_id[128];
+	char user_id[128], template_id[128], campaign_id[128], email_type[128], source_app[128],
+		related_model_id[128];
 };
 
 struct store_job_get {
 	struct store_op op;
-	int64_t id;                  /* or, when 0: */
+	int64_t id; /* or, when 0: */
 	struct str tenant_id, message_id;
 	struct store_job job;
 };
 void store_job_get_init(struct store_job_get *g);
 
-/* Newest first; cursor: give the last id of the page before, 0 for the first page. Empty filters match all. */
+/* Newest first; cursor: give the last id of the page before, 0 for the first page. Empty filters match all.
+ */
 struct store_job_list {
 	struct store_op op;
 	bool by_state;
 	enum job_state state;
 	struct str tenant_id;
-	struct str to;      /* exact recipient address */
-	struct str q;       /* text in subject, recipient or message id, ASCII case aside */
-	struct str provider, user_id, template_id, campaign_id, email_type, source_app, related_model_id; /* exact */
+	struct str to; /* exact recipient address */
+	struct str q;  /* text in subject, recipient or message id, ASCII case aside */
+	struct str provider, user_id, template_id, campaign_id, email_type, source_app,
+		related_model_id; /* exact */
 	int64_t cursor;
 	struct store_job *jobs;
 	size_t cap;
@@ -219,7 +252,7 @@ struct store_job_list {
 void store_job_list_init(struct store_job_list *l);
 
 struct store_attempt {
-	unsigned n;            /* 1, 2, … */
+	unsigned n; /* 1, 2, … */
 	int64_t started_ms, ended_ms, next_ms;
 	bool counted;
 	int code;
@@ -229,7 +262,7 @@ struct store_attempt {
 struct store_attempt_list {
 	struct store_op op;
 	int64_t id;
-	unsigned after;        /* attempts with n > after */
+	unsigned after; /* attempts with n > after */
 	struct store_attempt *attempts;
 	size_t cap, count;
 };
@@ -246,7 +279,7 @@ struct store_rcpt {
 struct store_rcpt_list {
 	struct store_op op;
 	int64_t id;
-	unsigned from;         /* first n wanted */
+	unsigned from; /* first n wanted */
 	struct store_rcpt *rcpts;
 	size_t cap, count;
 };
@@ -257,7 +290,7 @@ struct store_event {
 	int64_t seq;
 	int64_t job_id;
 	int64_t at_ms;
-	size_t len;     /* of json in use; an event never exceeds its field */
+	size_t len; /* of json in use; an event never exceeds its field */
 	char json[4096];
 };
 struct store_event_list {
@@ -268,14 +301,16 @@ struct store_event_list {
 };
 void store_event_list_init(struct store_event_list *l);
 
-/* Back to pending with retry_count 0: one failed job, or (id 0) at most `batch` failed ones a call: call until count is 0.
- * Errors: ERR_NOT_FOUND, ERR_STATE (only failed ones; a pending one that waits is made due at once). */
+/* Back to pending with retry_count 0: one failed job, or (id 0) at most `batch` failed ones a call: call
+ * until count is 0. Errors: ERR_NOT_FOUND, ERR_STATE (only failed ones; a pending one that waits is made due
+ * at once). */
 struct store_requeue {
 	struct store_op op;
 	int64_t id;
 	unsigned batch;
 	unsigned count;
-	int64_t at, at_next; /* the store's: with id 0 each failed job is taken once, however soon it fails again */
+	int64_t at, at_next; /* the store's: with id 0 each failed job is taken once, however soon it fails
+				again */
 };
 void store_requeue_init(struct store_requeue *r);
 
@@ -296,14 +331,14 @@ struct store_status {
 	int64_t events_waiting, first_event_seq, last_event_seq;
 	int64_t used_bytes, max_bytes, free_bytes;
 	bool full, reserve_used, read_only;
-	unsigned quarantined;       /* databases set aside so far, ever */
-	int64_t salvaged_rows, lost_rows; /* of the last time */
+	unsigned quarantined;                              /* databases set aside so far, ever */
+	int64_t salvaged_rows, lost_rows;                  /* of the last time */
 	int64_t groups, grouped_ops, syncs, written_bytes; /* since start */
 };
 void store_status_init(struct store_status *st);
 
-/* Every job of a provider that waits because of it becomes due now (the provider is back), or gets this reason shown
- * (the provider is down): changes at most `batch` rows a call. Answers: count. */
+/* Every job of a provider that waits because of it becomes due now (the provider is back), or gets this
+ * reason shown (the provider is down): changes at most `batch` rows a call. Answers: count. */
 struct store_hold {
 	struct store_op op;
 	struct str provider;
@@ -314,8 +349,8 @@ struct store_hold {
 };
 void store_hold_init(struct store_hold *h);
 
-/* Housekeeping, in small steps: expires jobs (each failed with its event), retention, incremental vacuum, checkpoint,
- * the reserve file. Called by the main thread about once a second; does at most `batch` rows. */
+/* Housekeeping, in small steps: expires jobs (each failed with its event), retention, incremental vacuum,
+ * checkpoint, the reserve file. Called by the main thread about once a second; does at most `batch` rows. */
 struct store_tick {
 	struct store_op op;
 	unsigned batch;
@@ -330,10 +365,11 @@ struct store_clock_stepped {
 };
 void store_clock_stepped_init(struct store_clock_stepped *c);
 
-/* Removes jobs for good, at most `batch` a call: call with the same operation until count is 0. Either those of one
- * final state (COMPLETED, FAILED) that ended before older_than_ms (wall), identities staying for keep_ids; or, with a
- * recipient, every job that has this address, whatever its state, with its events and identity: the erasure of a
- * person's data. A claimed job is left (answer busy): ask again later. Errors: ERR_INVALID. */
+/* Removes jobs for good, at most `batch` a call: call with the same operation until count is 0. Either those
+ * of one final state (COMPLETED, FAILED) that ended before older_than_ms (wall), identities staying for
+ * keep_ids; or, with a recipient, every job that has this address, whatever its state, with its events and
+ * identity: the erasure of a person's data. A claimed job is left (answer busy): ask again later. Errors:
+ * ERR_INVALID. */
 struct store_purge {
 	struct store_op op;
 	enum job_state state;
@@ -347,20 +383,22 @@ void store_purge_init(struct store_purge *p);
 
 /* ---- hints ---- */
 
-/* Called on the store's thread after each commit that made jobs due: wakes the workers. One listener; set before use. */
+/* Called on the store's thread after each commit that made jobs due: wakes the workers. One listener; set
+ * before use. */
 void store_on_work(struct store *s, void (*fn)(void *arg), void *arg);
 
 /* ---- the drop directory ---- */
 
-/* Writes a job, synced, into drop/ for a gateway that is not running (no store is open: only hal_storage). name gets
- * the file's name. Errors: of hal_storage. */
+/* Writes a job, synced, into drop/ for a gateway that is not running (no store is open: only hal_storage).
+ * name gets the file's name. Errors: of hal_storage. */
 int store_drop_put(struct str src, char *name, size_t name_cap);
 
-/* Takes in what lies in drop/: fn judges one file's text (decodes, chooses the provider, store_do's it): 0 = stored (the
- * file is removed, synced), ERR of class GIVE_UP = refused (moved to drop/refused/, with reason beside it as NAME.reason),
- * anything else = stays for the next time. Returns files taken in, *refused (may be NULL) those refused. buffer is for one
- * file; larger ones are refused. */
-int store_drop_take(char *buffer, size_t cap, int (*fn)(void *arg, char *text, size_t len, char *reason, size_t reason_cap),
-		    void *arg, unsigned *refused);
+/* Takes in what lies in drop/: fn judges one file's text (decodes, chooses the provider, store_do's it): 0 =
+ * stored (the file is removed, synced), ERR of class GIVE_UP = refused (moved to drop/refused/, with reason
+ * beside it as NAME.reason), anything else = stays for the next time. Returns files taken in, *refused (may
+ * be NULL) those refused. buffer is for one file; larger ones are refused. */
+int store_drop_take(char *buffer, size_t cap,
+		    int (*fn)(void *arg, char *text, size_t len, char *reason, size_t reason_cap), void *arg,
+		    unsigned *refused);
 
 #endif

@@ -1,13 +1,13 @@
-/* The drop directory: jobs written by a command while no gateway runs, taken in at the next start. A name is unique and
- * sorts by time; a file that is not complete has a name beginning with a dot. */
+/* The drop directory: jobs written by a command while no gateway runs, taken in at the next start. A name is
+ * unique and sorts by time; a file that is not complete has a name beginning with a dot. */
 #include <stdio.h>
 #include <string.h>
 
 #include "hal_entropy.h"
 #include "store/store_internal.h"
 
-#define DROP "drop"
-#define REFUSED "drop/refused"
+#define DROP     "drop"
+#define REFUSED  "drop/refused"
 #define NAME_CAP 128
 
 static int make_dirs(void)
@@ -49,8 +49,9 @@ int store_drop_put(struct str src, char *name, size_t name_cap)
 	if (rc == 0) rc = hal_entropy_fill(chance, sizeof chance);
 	if (rc < 0) return rc;
 	/* Monotonic time orders what one boot with an unset clock writes; chance keeps two writers apart. */
-	snprintf(own, sizeof own, "%013lld-%012lld-%02x%02x%02x%02x%02x%02x.json", (long long)hal_clock_wall_ms(NULL),
-		 (long long)hal_clock_mono_ms(), chance[0], chance[1], chance[2], chance[3], chance[4], chance[5]);
+	snprintf(own, sizeof own, "%013lld-%012lld-%02x%02x%02x%02x%02x%02x.json",
+		 (long long)hal_clock_wall_ms(NULL), (long long)hal_clock_mono_ms(), chance[0], chance[1],
+		 chance[2], chance[3], chance[4], chance[5]);
 	rc = put_file(DROP, own, src);
 	if (rc < 0) return rc;
 	return str_copy(name, name_cap, str_from(own));
@@ -68,7 +69,8 @@ static int find_next(void *arg, const char *name)
 	struct next_name *n = arg;
 	size_t len = strlen(name);
 
-	if (name[0] == '.' || len < 6 || len >= sizeof n->name || strcmp(name + len - 5, ".json") != 0) return 0;
+	if (name[0] == '.' || len < 6 || len >= sizeof n->name || strcmp(name + len - 5, ".json") != 0)
+		return 0;
 	if (strcmp(name, n->after) <= 0 || (n->name[0] && strcmp(name, n->name) >= 0)) return 0;
 	memcpy(n->name, name, len + 1);
 	return 0;
@@ -98,7 +100,8 @@ static int refuse(const char *name, const char *reason)
 	snprintf(from, sizeof from, DROP "/%s", name);
 	snprintf(to, sizeof to, REFUSED "/%s", name);
 	snprintf(why, sizeof why, "%s.reason", name);
-	log_warn("store", "dropped job refused -> kept in drop/refused", LOG_TEXT("name", name), LOG_TEXT("reason", reason));
+	log_warn("store", "dropped job refused -> kept in drop/refused", LOG_TEXT("name", name),
+		 LOG_TEXT("reason", reason));
 	int rc = put_file(REFUSED, why, str_from(reason));
 	if (rc < 0) return rc;
 	rc = hal_storage_rename(from, to);
@@ -106,8 +109,8 @@ static int refuse(const char *name, const char *reason)
 	return rc < 0 ? rc : hal_storage_sync_dir(DROP);
 }
 
-static int take_one(const char *name, char *buffer, size_t cap, int (*fn)(void *, char *, size_t, char *, size_t), void *arg,
-		    bool *refused)
+static int take_one(const char *name, char *buffer, size_t cap,
+		    int (*fn)(void *, char *, size_t, char *, size_t), void *arg, bool *refused)
 {
 	char path[NAME_CAP], reason[512] = "";
 	size_t len;
@@ -124,8 +127,9 @@ static int take_one(const char *name, char *buffer, size_t cap, int (*fn)(void *
 	return *refused ? refuse(name, reason[0] ? reason : err_text(rc)) : rc;
 }
 
-int store_drop_take(char *buffer, size_t cap, int (*fn)(void *arg, char *text, size_t len, char *reason, size_t reason_cap),
-		    void *arg, unsigned *refused)
+int store_drop_take(char *buffer, size_t cap,
+		    int (*fn)(void *arg, char *text, size_t len, char *reason, size_t reason_cap), void *arg,
+		    unsigned *refused)
 {
 	struct next_name n;
 	char after[sizeof n.name] = "";

@@ -1,4 +1,5 @@
-/* What becomes of a job: the end of an attempt, cancelling, queueing again, and the events that tell of it. */
+/* What becomes of a job: the end of an attempt, cancelling, queueing again, and the events that tell of it.
+ */
 #include <string.h>
 
 #include "store/store_internal.h"
@@ -64,9 +65,12 @@ static int finish_row_read(struct store *s, int64_t id, struct finish_row *row)
 	int rc = store_row(s, SQL_FINISH_JOB, &st, "i", id);
 
 	if (rc != 1) return rc;
-	*row = (struct finish_row){ (enum job_state)sqlite3_column_int(st, 0), sqlite3_column_int64(st, 1),
-				    sqlite3_column_int64(st, 2), sqlite3_column_int64(st, 3),
-				    sqlite3_column_int64(st, 4), sqlite3_column_int64(st, 5),
+	*row = (struct finish_row){ (enum job_state)sqlite3_column_int(st, 0),
+				    sqlite3_column_int64(st, 1),
+				    sqlite3_column_int64(st, 2),
+				    sqlite3_column_int64(st, 3),
+				    sqlite3_column_int64(st, 4),
+				    sqlite3_column_int64(st, 5),
 				    sqlite3_column_int64(st, 6) };
 	store_end(st);
 	return 1;
@@ -80,7 +84,8 @@ static int finish_rcpts(struct store *s, const struct store_finish *f, struct fi
 		const struct store_rcpt_outcome *o = &f->rcpts[i];
 
 		if (o->state == STORE_RCPT_WAITING && !o->text) continue;
-		int rc = store_write(s, SQL_RCPT_SET, "iiiz", STORE_RCPT_KEY(f->id, i), I64(o->state), I64(o->code), o->text);
+		int rc = store_write(s, SQL_RCPT_SET, "iiiz", STORE_RCPT_KEY(f->id, i), I64(o->state),
+				     I64(o->code), o->text);
 		if (rc < 0) return rc;
 		if (o->state != STORE_RCPT_WAITING) row->settled += rc;
 	}
@@ -98,8 +103,9 @@ static int finish_event(struct store *s, const struct store_finish *f, int64_t n
 		int rc = store_job_read(s, f->id, &s->job);
 
 		if (rc < 0) return rc;
-		r.kind = f->state == JOB_COMPLETED ? JOB_RESULT_SENT :
-			 f->reason == JOB_REASON_HELD ? JOB_RESULT_HELD : JOB_RESULT_FAILED;
+		r.kind = f->state == JOB_COMPLETED      ? JOB_RESULT_SENT
+			 : f->reason == JOB_REASON_HELD ? JOB_RESULT_HELD
+							: JOB_RESULT_FAILED;
 		r.message_id = str_from(s->job.message_id);
 		r.provider_name = str_from(s->job.provider);
 		r.provider_message_id = str_from(f->provider_message_id);
@@ -112,20 +118,23 @@ static int finish_event(struct store *s, const struct store_finish *f, int64_t n
 	return store_event_add(s, f->id, now, json, seq);
 }
 
-static int finish_job(struct store *s, const struct store_finish *f, const struct finish_row *row, int64_t seq)
+static int finish_job(struct store *s, const struct store_finish *f, const struct finish_row *row,
+		      int64_t seq)
 {
 	int64_t first = row->first_failure_ms, due = f->state == JOB_PENDING ? f->due_ms : 0;
 	int rc;
 
 	if (!f->counted)
-		return store_write(s, SQL_FINISH_HOLD, "iiiiiiiizz", f->id, I64(f->state), I64(f->reason), due,
-				   I64(f->retry_count), row->settled, f->ended_ms, seq, f->text, f->provider_message_id);
+		return store_write(s, SQL_FINISH_HOLD, "iiiiiiiizz", f->id, I64(f->state), I64(f->reason),
+				   due, I64(f->retry_count), row->settled, f->ended_ms, seq, f->text,
+				   f->provider_message_id);
 	if (!first && f->state != JOB_COMPLETED) first = f->ended_ms;
 	rc = store_write(s, SQL_ATTEMPT_KEEP, "i", f->id);
 	if (rc < 0) return rc;
-	return store_write(s, SQL_FINISH_TRY, "iiiiiiiiiiiiiizzz", f->id, I64(f->state), I64(f->reason), due, I64(f->retry_count),
-			   row->settled, f->ended_ms, first, seq, row->try_n + 1, f->started_ms,
-			   f->ended_ms, due, I64(f->code), f->host, f->text, f->provider_message_id);
+	return store_write(s, SQL_FINISH_TRY, "iiiiiiiiiiiiiizzz", f->id, I64(f->state), I64(f->reason), due,
+			   I64(f->retry_count), row->settled, f->ended_ms, first, seq, row->try_n + 1,
+			   f->started_ms, f->ended_ms, due, I64(f->code), f->host, f->text,
+			   f->provider_message_id);
 }
 
 static void finish_tally(struct store *s, const struct store_finish *f)
@@ -147,9 +156,10 @@ int store_op_finish(struct store *s, struct store_finish *f)
 	if (!c || c->ending) return ERR_NOT_FOUND;
 	int rc = finish_row_read(s, f->id, &row);
 	if (rc < 0) return rc;
-	/* Handed in again after an error that came when the commit was on flash already: nothing is written twice. */
-	bool there = rc == 1 && (row.state != JOB_PENDING ||
-				 (c->unsure && f->counted && row.try_n && row.try_started_ms == f->started_ms));
+	/* Handed in again after an error that came when the commit was on flash already: nothing is written
+	 * twice. */
+	bool there = rc == 1 && (row.state != JOB_PENDING || (c->unsure && f->counted && row.try_n &&
+							      row.try_started_ms == f->started_ms));
 	if (rc == 0 || there) {
 		c->ending = true;
 		return there ? 0 : ERR_NOT_FOUND;
@@ -199,8 +209,11 @@ static int end_row_read(struct store *s, int64_t id, struct end_row *row)
 	int rc = store_row(s, SQL_END_JOB, &st, "i", id);
 
 	if (rc != 1) return rc < 0 ? rc : ERR_NOT_FOUND;
-	*row = (struct end_row){ (enum job_state)sqlite3_column_int(st, 0), sqlite3_column_int64(st, 3),
-				 sqlite3_column_int64(st, 4), sqlite3_column_int64(st, 5), sqlite3_column_int64(st, 6),
+	*row = (struct end_row){ (enum job_state)sqlite3_column_int(st, 0),
+				 sqlite3_column_int64(st, 3),
+				 sqlite3_column_int64(st, 4),
+				 sqlite3_column_int64(st, 5),
+				 sqlite3_column_int64(st, 6),
 				 sqlite3_column_int64(st, 7) };
 	store_end(st);
 	return 0;
@@ -231,7 +244,8 @@ int store_job_requeue(struct store *s, int64_t id)
 	}
 	if (rc < 0) return rc;
 	int64_t expires = row.expires_ms;
-	if (expires != INT64_MAX) expires = now + (row.expires_ms > row.created_ms ? row.expires_ms - row.created_ms : 0);
+	if (expires != INT64_MAX)
+		expires = now + (row.expires_ms > row.created_ms ? row.expires_ms - row.created_ms : 0);
 	if (expires < now + 3600000) expires = now + 3600000;
 	rc = store_write(s, SQL_REQUEUE, "iiii", id, now, expires, sent);
 	if (rc < 0) return rc;

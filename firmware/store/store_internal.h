@@ -1,4 +1,5 @@
-/* store, inside: what its files share. Everything here runs on the store's thread, or before it was started. */
+/* store, inside: what its files share. Everything here runs on the store's thread, or before it was started.
+ */
 #ifndef POSTERN_STORE_INTERNAL_H
 #define POSTERN_STORE_INTERNAL_H
 
@@ -12,33 +13,33 @@
 #include "log/log.h"
 #include "store/store.h"
 
-#define STORE_DB "postern.db"
-#define STORE_DB_NEW "postern.db.new"
+#define STORE_DB      "postern.db"
+#define STORE_DB_NEW  "postern.db.new"
 #define STORE_CORRUPT "postern.db.corrupt-"
 #define STORE_RESERVE "reserve"
 
-#define STORE_VERSION 1 /* PRAGMA user_version of the schema this program writes */
-#define STORE_PAGE 4096
-#define STORE_HEAP_BYTES (1536 * 1024)
+#define STORE_VERSION     1 /* PRAGMA user_version of the schema this program writes */
+#define STORE_PAGE        4096
+#define STORE_HEAP_BYTES  (1536 * 1024)
 #define STORE_STACK_BYTES (128 * 1024)
-#define STORE_GROUP_OPS 256
+#define STORE_GROUP_OPS   256
 #define STORE_GROUP_BYTES (256 * 1024)
-#define STORE_CLAIMS 512
-#define STORE_HOLDS 32
-#define STORE_WAL_PAGES 256                /* checkpoint when the WAL has so many */
-#define STORE_WAL_BYTES (3 * 1024 * 1024)  /* what the WAL can grow to: those, a full group, a job of 1 MB */
-#define STORE_SRC_CHUNK 32768              /* an original is kept in rows of so many bytes */
+#define STORE_CLAIMS      512
+#define STORE_HOLDS       32
+#define STORE_WAL_PAGES   256               /* checkpoint when the WAL has so many */
+#define STORE_WAL_BYTES   (3 * 1024 * 1024) /* what the WAL can grow to: those, a full group, a job of 1 MB */
+#define STORE_SRC_CHUNK   32768             /* an original is kept in rows of so many bytes */
 
-/* Rows of a job in other tables have the job's id in the upper bits of their rowid: they lie together, in the order of
- * jobs, without an index of their own. */
-#define STORE_SRC_KEY(id, n) ((int64_t)(id) << 12 | (int64_t)(n))
-#define STORE_RCPT_KEY(id, n) ((int64_t)(id) << 8 | (int64_t)(n))
+/* Rows of a job in other tables have the job's id in the upper bits of their rowid: they lie together, in the
+ * order of jobs, without an index of their own. */
+#define STORE_SRC_KEY(id, n)     ((int64_t)(id) << 12 | (int64_t)(n))
+#define STORE_RCPT_KEY(id, n)    ((int64_t)(id) << 8 | (int64_t)(n))
 #define STORE_ATTEMPT_KEY(id, n) ((int64_t)(id) << 10 | (int64_t)(n))
-#define STORE_SRC_KEYS 4096
-#define STORE_ATTEMPT_KEYS 1024
+#define STORE_SRC_KEYS           4096
+#define STORE_ATTEMPT_KEYS       1024
 
 /* job.clock: which times are the sender's own and do not move when the clock is set. */
-#define STORE_DUE_FIXED 1
+#define STORE_DUE_FIXED     1
 #define STORE_EXPIRES_FIXED 2
 
 /* Every statement, once; the texts are in store_sql.c. */
@@ -58,7 +59,7 @@ enum store_trouble {
 };
 
 struct store_claim_slot {
-	int64_t id; /* 0: free */
+	int64_t id;  /* 0: free */
 	bool fresh;  /* made in the group that is running: undone with it */
 	bool ending; /* a finish in the group that is running: freed when it is committed */
 	bool unsure; /* a finish of it failed in a way that may have reached flash nevertheless */
@@ -76,7 +77,7 @@ struct store_tally {
 	int64_t next_expiry_ms; /* no pending job expires before */
 	int64_t last_success_ms;
 	int64_t oldest_id, oldest_ms; /* oldest_id 0: not known, -1: none */
-	int64_t used_bytes; /* pages in use, with an estimate of what this group adds */
+	int64_t used_bytes;           /* pages in use, with an estimate of what this group adds */
 };
 
 struct store {
@@ -94,14 +95,14 @@ struct store {
 	sqlite3_stmt *statements[SQL_COUNT];
 	enum store_trouble trouble;
 	bool in_tx;
-	bool missed;          /* store_missing() has led to a salvage */
-	int wal_frames;       /* in the WAL after the last commit */
-	bool full;            /* the last submission was refused for space */
+	bool missed;    /* store_missing() has led to a salvage */
+	int wal_frames; /* in the WAL after the last commit */
+	bool full;      /* the last submission was refused for space */
 	bool read_only;
 	bool reserve_there;
-	bool over;            /* max_page_count was lifted to let a finish through */
-	bool wake;            /* jobs became due in this group */
-	int broken;           /* why db is NULL */
+	bool over;                           /* max_page_count was lifted to let a finish through */
+	bool wake;                           /* jobs became due in this group */
+	int broken;                          /* why db is NULL */
 	int64_t retry_at_ms, retry_delay_ms; /* monotonic */
 	struct store_tally tally, before;
 	struct store_claim_slot claims[STORE_CLAIMS];
@@ -142,8 +143,8 @@ struct store_claim_slot *store_claim_find(struct store *s, int64_t id);
 
 /* SQLite's code to ours; notes the trouble. 0 for success. */
 int store_err(struct store *s, int sqlite_rc);
-/* The statement, ready, with its parameters bound by format: i int64_t, s struct str, z char * (NULL: null), b pointer
- * and size_t as blob, n null. Errors: of store_err. */
+/* The statement, ready, with its parameters bound by format: i int64_t, s struct str, z char * (NULL: null),
+ * b pointer and size_t as blob, n null. Errors: of store_err. */
 int store_query(struct store *s, enum store_sql which, sqlite3_stmt **out, const char *format, ...);
 /* 1 a row, 0 the end (the statement is reset), or an error (likewise). */
 int store_step(struct store *s, sqlite3_stmt *st);

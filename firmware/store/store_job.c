@@ -49,7 +49,8 @@ static int src_put(struct store *s, int64_t id, struct str src)
 
 	for (size_t at = 0, n = 0; rc >= 0 && at < src.len; at += STORE_SRC_CHUNK, n++) {
 		size_t len = src.len - at < STORE_SRC_CHUNK ? src.len - at : STORE_SRC_CHUNK;
-		rc = store_write(s, SQL_SRC_PUT, "ib", STORE_SRC_KEY(id, n), (const void *)(src.ptr + at), len);
+		rc = store_write(s, SQL_SRC_PUT, "ib", STORE_SRC_KEY(id, n), (const void *)(src.ptr + at),
+				 len);
 	}
 	return rc;
 }
@@ -60,8 +61,8 @@ static int rcpts_put(struct store *s, int64_t id, const struct job *job)
 	int rc = 0;
 
 	for (size_t i = 0; rc >= 0 && job->rcpt_count > 1 && i < job->rcpt_count; i++)
-		rc = store_write(s, SQL_RCPT_PUT, "iiiisn", STORE_RCPT_KEY(id, i), I64(job->rcpts[i].kind), I64(0), I64(0),
-				 job->rcpts[i].address.addr);
+		rc = store_write(s, SQL_RCPT_PUT, "iiiisn", STORE_RCPT_KEY(id, i), I64(job->rcpts[i].kind),
+				 I64(0), I64(0), job->rcpts[i].address.addr);
 	return rc;
 }
 
@@ -80,13 +81,14 @@ static int job_put(struct store *s, const struct store_accept *a, int64_t id, in
 	if (!job->expires_at_ms && a->expire_ms <= 0) expires = INT64_MAX;
 	buf_init(&b, to, sizeof to);
 	if (!one || job->rcpts[0].kind == JOB_RCPT_TO) to_text(&b, job);
-	int rc = store_write(s, SQL_JOB_PUT, "iisiiiiiiiiissbsssssssss", id, I64(job->priority), a->provider, due, expires,
-			     clock, I64(job->rcpt_count), I64(job->rcpts[0].kind), now, s->tally.last_seq,
-			     I64(a->src.len), I64(store_sum(STORE_SUM_START, a->src.ptr, a->src.len)), job->tenant_id,
+	int rc = store_write(s, SQL_JOB_PUT, "iisiiiiiiiiissbsssssssss", id, I64(job->priority), a->provider,
+			     due, expires, clock, I64(job->rcpt_count), I64(job->rcpts[0].kind), now,
+			     s->tally.last_seq, I64(a->src.len),
+			     I64(store_sum(STORE_SUM_START, a->src.ptr, a->src.len)), job->tenant_id,
 			     a->message_id, (const void *)job->digest, (size_t)DIGEST_SHA256_BYTES,
 			     one ? job->rcpts[0].address.addr : STR(""), one ? STR("") : buf_view(&b),
-			     cut(job->subject, 255), job->user_id, job->template_id, job->campaign_id, job->email_type,
-			     job->source_app, job->related_model_id);
+			     cut(job->subject, 255), job->user_id, job->template_id, job->campaign_id,
+			     job->email_type, job->source_app, job->related_model_id);
 	if (rc >= 0 && expires < s->tally.next_expiry_ms) s->tally.next_expiry_ms = expires;
 	return rc;
 }
@@ -99,8 +101,9 @@ static int accept_new(struct store *s, struct store_accept *a)
 	if (rc >= 0) rc = job_put(s, a, id, now);
 	if (rc >= 0) rc = rcpts_put(s, id, a->job);
 	if (rc >= 0) rc = src_put(s, id, a->src);
-	if (rc >= 0) rc = store_write(s, SQL_IDENT_PUT, "ssibii", a->job->tenant_id, a->message_id, id,
-				      (const void *)a->job->digest, (size_t)DIGEST_SHA256_BYTES, I64(0), I64(0));
+	if (rc >= 0)
+		rc = store_write(s, SQL_IDENT_PUT, "ssibii", a->job->tenant_id, a->message_id, id,
+				 (const void *)a->job->digest, (size_t)DIGEST_SHA256_BYTES, I64(0), I64(0));
 	if (rc < 0) return rc;
 	a->id = s->tally.last_id = id;
 	a->known = false;
@@ -143,7 +146,8 @@ static int accept_one(struct store *s, struct store_accept *a)
 {
 	sqlite3_stmt *st;
 
-	if (a->job->rcpt_count < 1 || !a->message_id.len || !a->provider.len || !a->src.len) return ERR_INVALID;
+	if (a->job->rcpt_count < 1 || !a->message_id.len || !a->provider.len || !a->src.len)
+		return ERR_INVALID;
 	if (a->job->rcpt_count > STORE_RCPT_MAX || a->src.len > (size_t)STORE_SRC_KEYS * STORE_SRC_CHUNK ||
 	    a->message_id.len > JOB_MESSAGE_ID_MAX || a->provider.len > JOB_PROVIDER_MAX)
 		return ERR_TOO_LARGE;
@@ -185,7 +189,8 @@ int store_src_get(struct store *s, int64_t id, size_t at, char *bytes, size_t ca
 	while (*len < cap) {
 		sqlite3_stmt *st;
 		size_t from = (at + *len) % STORE_SRC_CHUNK;
-		int rc = store_row(s, SQL_SRC_GET, &st, "i", STORE_SRC_KEY(id, (at + *len) / STORE_SRC_CHUNK));
+		int rc =
+			store_row(s, SQL_SRC_GET, &st, "i", STORE_SRC_KEY(id, (at + *len) / STORE_SRC_CHUNK));
 
 		if (rc < 0) return rc;
 		if (rc == 0) break;
@@ -253,7 +258,8 @@ static int claim_one(struct store *s, int64_t id, struct store_claimed *c)
 	}
 	if (len != c->src_len) return store_missing(s);
 	log_error("store", "original damaged -> job failed", LOG_INT("id", id));
-	rc = store_job_give_up(s, id, JOB_REASON_BAD, "the stored original is damaged", (struct str){ NULL, 0 });
+	rc = store_job_give_up(s, id, JOB_REASON_BAD, "the stored original is damaged",
+			       (struct str){ NULL, 0 });
 	return rc < 0 ? rc : 0;
 }
 
@@ -262,7 +268,8 @@ static int claim_priority(struct store *s, struct store_claim *c, enum job_prior
 	sqlite3_stmt *st;
 	int rc = store_query(s, SQL_CLAIM, &st, "sii", c->provider, I64(p), now);
 
-	while (rc >= 0 && c->count < c->cap && s->claims_used < STORE_CLAIMS && (rc = store_step(s, st)) == 1) {
+	while (rc >= 0 && c->count < c->cap && s->claims_used < STORE_CLAIMS &&
+	       (rc = store_step(s, st)) == 1) {
 		int64_t id = sqlite3_column_int64(st, 0);
 
 		if (store_claim_find(s, id)) continue;

@@ -3,13 +3,13 @@
 #include <stdio.h>
 #include <string.h>
 
-#define WAL_HEADER 32
+#define WAL_HEADER   32
 #define FRAME_HEADER 24
-#define FRAME (FRAME_HEADER + STORE_PAGE)
-#define MAP_ENTRIES 820 /* usable / 5 + 1: pages from one pointer map page to the next */
+#define FRAME        (FRAME_HEADER + STORE_PAGE)
+#define MAP_ENTRIES  820 /* usable / 5 + 1: pages from one pointer map page to the next */
 
-#define LEAF_TABLE 0x0d
-#define LEAF_INDEX 0x0a
+#define LEAF_TABLE  0x0d
+#define LEAF_INDEX  0x0a
 #define INNER_INDEX 0x02
 
 static uint32_t be32(const unsigned char *p)
@@ -48,16 +48,18 @@ static bool read_exactly(struct hal_file *f, int64_t at, unsigned char *out, siz
 	return true;
 }
 
-/* A frame is good when it fits what the frame before it says of itself: so one bad frame hides only itself. */
-static bool frame_good(struct pages *p, uint32_t i, const unsigned char *salts, bool big, unsigned char *before,
-		       unsigned char *header)
+/* Each frame's checksum goes on from that of the frame before. */
+static bool frame_good(struct pages *p, uint32_t i, const unsigned char *salts, bool big,
+		       unsigned char *before, unsigned char *header)
 {
 	uint32_t sum[2] = { be32(before), be32(before + 4) };
 	int64_t at = WAL_HEADER + (int64_t)i * FRAME;
 
 	if (!read_exactly(&p->wal, at, header, FRAME_HEADER)) return false;
 	memcpy(before, header + 16, 8);
-	if (memcmp(header + 8, salts, 8) != 0 || !read_exactly(&p->wal, at + FRAME_HEADER, p->page, STORE_PAGE)) return false;
+	if (memcmp(header + 8, salts, 8) != 0 ||
+	    !read_exactly(&p->wal, at + FRAME_HEADER, p->page, STORE_PAGE))
+		return false;
 	checksum(header, 8, big, sum);
 	checksum(p->page, STORE_PAGE, big, sum);
 	return sum[0] == be32(header + 16) && sum[1] == be32(header + 20) && be32(header) != 0;
@@ -77,19 +79,26 @@ static int wal_index(struct pages *p)
 	uint32_t frames = size > WAL_HEADER ? (uint32_t)((size - WAL_HEADER) / FRAME) : 0, commit = 0;
 
 	if (!frames || !read_exactly(&p->wal, 0, header, sizeof header)) return 0;
-	/* Salts and byte order are in the header; when that is bad, in the first frame, and SQLite uses the host's. */
 	bool good = (be32(header) & 0xfffffffe) == 0x377f0682 && be32(header + 8) == STORE_PAGE;
 	bool big = good ? be32(header) & 1 : host_is_big();
 	memcpy(before, header + 24, 8);
-	if (!good) {
-		if (!read_exactly(&p->wal, WAL_HEADER, frame, sizeof frame)) return 0;
-		memcpy(header + 16, frame + 8, 8);
-	}
 	p->frames = sqlite3_malloc64((sqlite3_uint64)frames * sizeof *p->frames);
 	if (!p->frames) return ERR_NO_MEMORY;
-	for (uint32_t i = 0; i < frames; i++) {
-		p->frames[i] = frame_good(p, i, header + 16, big, before, frame) ? be32(frame) : 0;
-		if (p->frames[i] && be32(frame + 4)) commit = i + 1;
+	uint32_t i = 0;
+	if (!good) {
+		/* A lost header costs nothing: the first frame repeats its salts and begins the chain. */
+		if (!read_exactly(&p->wal, WAL_HEADER, frame, sizeof frame)) return 0;
+		memcpy(header + 16, frame + 8, 8);
+		memcpy(before, frame + 16, 8);
+		p->frames[i++] = be32(frame);
+	}
+	/* As in SQLite the first bad frame ends it: what lies behind may be left from before a power cut,
+	 * older than the pages it would replace, and never answered. */
+	for (; i < frames && frame_good(p, i, header + 16, big, before, frame); i++) {
+		p->frames[i] = be32(frame);
+		if (be32(frame + 4)) commit = i + 1;
+	}
+	for (i = 0; i < commit; i++) {
 		if (p->frames[i] > p->count && p->frames[i] < 1u << 24) p->count = p->frames[i];
 	}
 	p->frame_count = commit;
@@ -130,7 +139,8 @@ bool pages_read(struct pages *p, uint32_t number, unsigned char *out)
 	if (number == 0 || number > p->count) return false;
 	for (uint32_t i = p->frame_count; i-- > 0;) {
 		if (p->frames[i] == number)
-			return read_exactly(&p->wal, WAL_HEADER + (int64_t)i * FRAME + FRAME_HEADER, out, STORE_PAGE);
+			return read_exactly(&p->wal, WAL_HEADER + (int64_t)i * FRAME + FRAME_HEADER, out,
+					    STORE_PAGE);
 	}
 	/* The last page of a file that was cut may be there in part. */
 	memset(out, 0, STORE_PAGE);
@@ -145,7 +155,8 @@ bool pages_read(struct pages *p, uint32_t number, unsigned char *out)
 	return true;
 }
 
-/* What the pointer map says of a page: 1 a root, 2 free, 3 and 4 overflow, 5 of a tree; 0 when it says nothing. */
+/* What the pointer map says of a page: 1 a root, 2 free, 3 and 4 overflow, 5 of a tree; 0 when it says
+ * nothing. */
 static unsigned map_type(struct pages *p, uint32_t number)
 {
 	uint32_t map = (number - 2) / MAP_ENTRIES * MAP_ENTRIES + 2;
@@ -189,10 +200,14 @@ static void value_read(struct pages_value *v, uint64_t serial, const unsigned ch
 	uint64_t n = len && (bytes[0] & 0x80) ? UINT64_MAX : 0;
 
 	*v = (struct pages_value){ .type = PAGES_INT, .bytes = bytes, .len = len };
-	if (serial == 0 || serial == 10 || serial == 11) v->type = PAGES_NULL;
-	else if (serial == 7) v->type = PAGES_REAL;
-	else if (serial == 8 || serial == 9) v->n = (int64_t)serial - 8;
-	else if (serial >= 12) v->type = serial & 1 ? PAGES_TEXT : PAGES_BLOB;
+	if (serial == 0 || serial == 10 || serial == 11)
+		v->type = PAGES_NULL;
+	else if (serial == 7)
+		v->type = PAGES_REAL;
+	else if (serial == 8 || serial == 9)
+		v->n = (int64_t)serial - 8;
+	else if (serial >= 12)
+		v->type = serial & 1 ? PAGES_TEXT : PAGES_BLOB;
 	if (serial < 1 || serial > 6) return;
 	for (size_t i = 0; i < len; i++) n = n << 8 | bytes[i];
 	v->n = (int64_t)n;
@@ -259,7 +274,8 @@ static bool cell_read(struct pages *p, unsigned kind, const unsigned char *cell,
 	return payload_read(p, cell, local, (size_t)len) && record_read(p->payload, (size_t)len, row);
 }
 
-static int page_walk(struct pages *p, bool doubtful, int (*fn)(void *arg, const struct pages_row *row), void *arg)
+static int page_walk(struct pages *p, bool doubtful, int (*fn)(void *arg, const struct pages_row *row),
+		     void *arg)
 {
 	struct pages_row row;
 	unsigned kind = p->page[0];

@@ -1,7 +1,9 @@
-/* store_pages: rows out of a damaged database, by its file format alone (sqlite.org/fileformat2.html), without SQLite.
+/* store_pages: rows out of a damaged database, by its file format alone (sqlite.org/fileformat2.html),
+ * without SQLite.
  *
- * Every page is looked at by itself, so that a lost root, header or interior page costs only the rows on it. The WAL's
- * frames count as in SQLite, but a frame that is damaged does not hide those behind it. Nothing is written. */
+ * Every page is looked at by itself, so that a lost root, header or interior page costs only the rows on it.
+ * The WAL's frames count as in SQLite, up to the first damaged one; a damaged WAL header costs nothing.
+ * Nothing is written. */
 #ifndef POSTERN_STORE_PAGES_H
 #define POSTERN_STORE_PAGES_H
 
@@ -28,10 +30,10 @@ struct pages_row {
 struct pages {
 	struct hal_file db, wal;
 	bool have_db, have_wal;
-	uint32_t count;      /* pages */
-	uint32_t *frames;    /* page number of each frame that counts, 0 for one that does not */
+	uint32_t count;   /* pages */
+	uint32_t *frames; /* page number of each frame */
 	uint32_t frame_count;
-	uint32_t map_at;     /* the pointer map page in map */
+	uint32_t map_at;              /* the pointer map page in map */
 	int64_t bad_cells, bad_pages; /* seen by the walk */
 	unsigned char map[STORE_PAGE], page[STORE_PAGE], more[STORE_PAGE];
 	unsigned char payload[STORE_SRC_CHUNK + STORE_PAGE];
@@ -42,7 +44,8 @@ int pages_open(struct pages *p, const char *name);
 void pages_close(struct pages *p);
 /* False when it cannot be read. */
 bool pages_read(struct pages *p, uint32_t number, unsigned char *out);
-/* Calls fn for each row of each leaf: first the pages in use, then (doubtful) all others. fn's error ends the walk. */
+/* Calls fn for each row of each leaf: first the pages in use, then (doubtful) all others. fn's error ends the
+ * walk. */
 int pages_walk(struct pages *p, int (*fn)(void *arg, const struct pages_row *row), void *arg);
 
 #endif

@@ -8,7 +8,8 @@
 static const struct store_hold_slot *hold_of(const struct store *s, const char *provider)
 {
 	for (int i = 0; i < STORE_HOLDS; i++) {
-		if (s->holds[i].provider[0] && strcmp(s->holds[i].provider, provider) == 0) return &s->holds[i];
+		if (s->holds[i].provider[0] && strcmp(s->holds[i].provider, provider) == 0)
+			return &s->holds[i];
 	}
 	return NULL;
 }
@@ -27,10 +28,13 @@ static void job_strings(sqlite3_stmt *st, struct store_job *j)
 	store_column(st, 23, j->email_type, sizeof j->email_type);
 	store_column(st, 24, j->source_app, sizeof j->source_app);
 	store_column(st, 25, j->related_model_id, sizeof j->related_model_id);
-	if (j->rcpt_count == 1 && sqlite3_column_int(st, 26) == JOB_RCPT_TO) store_column(st, 27, j->to, sizeof j->to);
+	if (j->rcpt_count == 1 && sqlite3_column_int(st, 26) == JOB_RCPT_TO)
+		store_column(st, 27, j->to, sizeof j->to);
 	/* The last try's text is kept once; what stands in error came without a try. */
-	if (sqlite3_column_type(st, 13) != SQLITE_NULL) store_column(st, 13, j->error, sizeof j->error);
-	else if (j->state != JOB_COMPLETED && sqlite3_column_int(st, 11) && (j->reason || j->state == JOB_FAILED))
+	if (sqlite3_column_type(st, 13) != SQLITE_NULL)
+		store_column(st, 13, j->error, sizeof j->error);
+	else if (j->state != JOB_COMPLETED && sqlite3_column_int(st, 11) &&
+		 (j->reason || j->state == JOB_FAILED))
 		store_column(st, 12, j->error, sizeof j->error);
 }
 
@@ -108,7 +112,8 @@ int store_rcpt_matches(struct store *s, int64_t id, struct str wanted, bool part
 
 	if (rc != 1) return rc;
 	struct str one = store_column_str(st, 3);
-	if (sqlite3_column_int(st, 1) == 1) found = part ? contains(one.ptr ? one.ptr : "", wanted) : str_eq_nocase(one, wanted);
+	if (sqlite3_column_int(st, 1) == 1)
+		found = part ? contains(one.ptr ? one.ptr : "", wanted) : str_eq_nocase(one, wanted);
 	bool more = sqlite3_column_int(st, 1) > 1;
 	store_end(st);
 	if (!more) return found;
@@ -140,8 +145,9 @@ static int list_matches(struct store *s, const struct store_job_list *l, const s
 
 static bool list_is_narrow(const struct store_job_list *l)
 {
-	return l->tenant_id.len || l->to.len || l->q.len || l->provider.len || l->user_id.len || l->template_id.len ||
-	       l->campaign_id.len || l->email_type.len || l->source_app.len || l->related_model_id.len;
+	return l->tenant_id.len || l->to.len || l->q.len || l->provider.len || l->user_id.len ||
+	       l->template_id.len || l->campaign_id.len || l->email_type.len || l->source_app.len ||
+	       l->related_model_id.len;
 }
 
 /* The highest claimed id below one; 0: none. */
@@ -276,7 +282,8 @@ int store_op_rcpt_list(struct store *s, struct store_rcpt_list *l)
 	if (one && l->from == 0 && l->cap) l->rcpts[l->count++] = ends;
 	if (one) return 0;
 
-	rc = store_query(s, SQL_RCPT_LIST, &st, "ii", STORE_RCPT_KEY(l->id, l->from), STORE_RCPT_KEY(l->id, 255));
+	rc = store_query(s, SQL_RCPT_LIST, &st, "ii", STORE_RCPT_KEY(l->id, l->from),
+			 STORE_RCPT_KEY(l->id, 255));
 	while (rc >= 0 && l->count < l->cap && (rc = store_step(s, st)) == 1) {
 		struct store_rcpt *r = &l->rcpts[l->count++];
 		enum store_rcpt_state own = (enum store_rcpt_state)sqlite3_column_int(st, 2);
@@ -321,7 +328,8 @@ static int oldest(struct store *s)
 
 	if (s->tally.oldest_id == 0) {
 		rc = store_number(s, SQL_OLDEST, &s->tally.oldest_id, "");
-		if (rc >= 0 && s->tally.oldest_id) rc = store_number(s, SQL_CREATED, &s->tally.oldest_ms, "i", s->tally.oldest_id);
+		if (rc >= 0 && s->tally.oldest_id)
+			rc = store_number(s, SQL_CREATED, &s->tally.oldest_ms, "i", s->tally.oldest_id);
 		if (rc >= 0 && !s->tally.oldest_id) s->tally.oldest_id = -1;
 	}
 	return rc;

@@ -1,6 +1,7 @@
-/* A damaged database is set aside and a fresh one made of what can be read of it. Steps, so that a power cut between any
- * two of them loses nothing:
- *   1. postern.db.new is filled, checkpointed, closed   (cut: the next boot finds the damage again and begins anew)
+/* A damaged database is set aside and a fresh one made of what can be read of it. Steps, so that a power cut
+ * between any two of them loses nothing:
+ *   1. postern.db.new is filled, checkpointed, closed   (cut: the next boot finds the damage again and begins
+ * anew)
  *   2. postern.db -> postern.db.corrupt-N               (cut: store_salvage_resume does 3 and 4)
  *   3. postern.db-wal -> postern.db.corrupt-N-wal
  *   4. postern.db.new -> postern.db
@@ -10,12 +11,12 @@
 
 #include "store/store_pages.h"
 
-#define BATCH_ROWS 500
-#define ID_MAX ((int64_t)1 << 48)
-#define ID_MARGIN 1000 /* ids and seqs lost with their rows are not given again */
+#define BATCH_ROWS  500
+#define ID_MAX      ((int64_t)1 << 48)
+#define ID_MARGIN   1000 /* ids and seqs lost with their rows are not given again */
 #define JOB_COLUMNS 40
-#define WHY_SRC "the stored original was lost when the database was damaged"
-#define WHY_ROW "the database was damaged: whether this was sent is not known"
+#define WHY_SRC     "the stored original was lost when the database was damaged"
+#define WHY_ROW     "the database was damaged: whether this was sent is not known"
 
 static struct pages the_pages;
 
@@ -36,7 +37,8 @@ static bool is_int(const struct pages_value *v, int64_t min, int64_t max)
 
 static bool is_text(const struct pages_value *v, size_t min, size_t max)
 {
-	return (v->type == PAGES_TEXT && v->len >= min && v->len <= max) || (min == 0 && v->type == PAGES_NULL);
+	return (v->type == PAGES_TEXT && v->len >= min && v->len <= max) ||
+	       (min == 0 && v->type == PAGES_NULL);
 }
 
 /* The columns as schema_1 has them; what cannot be is taken for damage. */
@@ -45,7 +47,8 @@ static bool job_plausible(const struct pages_row *r)
 	const struct pages_value *v = r->values;
 
 	if (r->rowid < 1 || r->rowid > ID_MAX) return false;
-	if (!is_int(&v[1], 0, JOB_FAILED) || v[1].n == JOB_PROCESSING || !is_int(&v[2], 0, JOB_REASON_BAD)) return false;
+	if (!is_int(&v[1], 0, JOB_FAILED) || v[1].n == JOB_PROCESSING || !is_int(&v[2], 0, JOB_REASON_BAD))
+		return false;
 	if (!is_int(&v[3], 0, JOB_PRIORITY_COUNT - 1) || !is_text(&v[4], 1, JOB_PROVIDER_MAX)) return false;
 	for (int i = 5; i <= 21; i++) {
 		if (!is_int(&v[i], i == 9 ? 1 : INT64_MIN, i == 9 ? STORE_RCPT_MAX : INT64_MAX)) return false;
@@ -53,7 +56,8 @@ static bool job_plausible(const struct pages_row *r)
 	for (int i = 22; i <= 25; i++) {
 		if (!is_text(&v[i], 0, 4096)) return false;
 	}
-	if (!is_int(&v[26], 0, INT64_MAX) || v[27].type != PAGES_INT || v[30].type != PAGES_BLOB) return false;
+	if (!is_int(&v[26], 0, INT64_MAX) || v[27].type != PAGES_INT || v[30].type != PAGES_BLOB)
+		return false;
 	for (int i = 28; i < JOB_COLUMNS; i++) {
 		if (i != 30 && !is_text(&v[i], i == 29, 4096)) return false;
 	}
@@ -71,11 +75,16 @@ static int row_put(struct salvage *v, enum store_sql which, const struct pages_r
 	for (int i = 0; i < (int)r->columns; i++) {
 		const struct pages_value *c = &r->values[i];
 
-		if (i == 0 && !r->is_index) sqlite3_bind_int64(st, 1, r->rowid);
-		else if (c->type == PAGES_INT) sqlite3_bind_int64(st, i + 1, c->n);
-		else if (c->type == PAGES_TEXT) sqlite3_bind_text(st, i + 1, (const char *)c->bytes, (int)c->len, SQLITE_STATIC);
-		else if (c->type == PAGES_BLOB) sqlite3_bind_blob(st, i + 1, c->bytes, (int)c->len, SQLITE_STATIC);
-		else sqlite3_bind_null(st, i + 1);
+		if (i == 0 && !r->is_index)
+			sqlite3_bind_int64(st, 1, r->rowid);
+		else if (c->type == PAGES_INT)
+			sqlite3_bind_int64(st, i + 1, c->n);
+		else if (c->type == PAGES_TEXT)
+			sqlite3_bind_text(st, i + 1, (const char *)c->bytes, (int)c->len, SQLITE_STATIC);
+		else if (c->type == PAGES_BLOB)
+			sqlite3_bind_blob(st, i + 1, c->bytes, (int)c->len, SQLITE_STATIC);
+		else
+			sqlite3_bind_null(st, i + 1);
 	}
 	do {
 		rc = store_step(v->s, st);
@@ -92,7 +101,8 @@ static struct str text_of(const struct pages_value *v)
 	return (struct str){ (const char *)v->bytes, v->type == PAGES_TEXT ? v->len : 0 };
 }
 
-/* A free page holds rows as they once were: a job on it is believed only while its identity says that it lives. */
+/* A free page holds rows as they once were: a job on it is believed only while its identity says that it
+ * lives. */
 static int job_put(struct salvage *v, const struct pages_row *r)
 {
 	int64_t live;
@@ -103,7 +113,8 @@ static int job_put(struct salvage *v, const struct pages_row *r)
 		return 0;
 	}
 	if (r->doubtful) {
-		rc = store_number(v->s, SQL_SALVAGE_LIVE, &live, "ssi", text_of(&r->values[28]), text_of(&r->values[29]), r->rowid);
+		rc = store_number(v->s, SQL_SALVAGE_LIVE, &live, "ssi", text_of(&r->values[28]),
+				  text_of(&r->values[29]), r->rowid);
 		if (rc == 1) rc = store_number(v->s, SQL_CREATED, &live, "i", r->rowid) == 0;
 	}
 	return rc == 1 ? row_put(v, SQL_SALVAGE_JOB, r) : rc;
@@ -121,29 +132,34 @@ static int row_found(void *arg, const struct pages_row *r)
 	const struct pages_value *c = r->values;
 
 	if (r->is_index) {
-		if (r->columns == 6 && is_text(&c[0], 0, 4096) && is_text(&c[1], 1, 4096) && is_int(&c[2], 1, ID_MAX) &&
-		    c[3].type == PAGES_BLOB && is_int(&c[4], 0, INT64_MAX) && is_int(&c[5], 0, JOB_FAILED))
+		if (r->columns == 6 && is_text(&c[0], 0, 4096) && is_text(&c[1], 1, 4096) &&
+		    is_int(&c[2], 1, ID_MAX) && c[3].type == PAGES_BLOB && is_int(&c[4], 0, INT64_MAX) &&
+		    is_int(&c[5], 0, JOB_FAILED))
 			return row_put(v, SQL_SALVAGE_IDENT, r);
-		if (r->columns == 2 && !r->doubtful && is_text(&c[0], 1, 64) && is_int(&c[1], INT64_MIN, INT64_MAX))
+		if (r->columns == 2 && !r->doubtful && is_text(&c[0], 1, 64) &&
+		    is_int(&c[1], INT64_MIN, INT64_MAX))
 			return row_put(v, SQL_META_PUT, r);
 		return 0;
 	}
 	switch (r->columns) {
-	case JOB_COLUMNS:
-		return job_put(v, r);
-	case 2:
-		return key_plausible(r, 12) && c[1].type == PAGES_BLOB ? row_put(v, SQL_SALVAGE_SRC, r) : 0;
+	case JOB_COLUMNS: return job_put(v, r);
+	case 2: return key_plausible(r, 12) && c[1].type == PAGES_BLOB ? row_put(v, SQL_SALVAGE_SRC, r) : 0;
 	case 4:
-		return !r->doubtful && r->rowid > 0 && r->rowid < ID_MAX && is_int(&c[1], 1, ID_MAX) && is_text(&c[3], 1, 4096) ?
-			       row_put(v, SQL_SALVAGE_EVENT, r) : 0;
+		return !r->doubtful && r->rowid > 0 && r->rowid < ID_MAX && is_int(&c[1], 1, ID_MAX) &&
+				       is_text(&c[3], 1, 4096)
+			       ? row_put(v, SQL_SALVAGE_EVENT, r)
+			       : 0;
 	case 6:
-		return key_plausible(r, 8) && is_int(&c[1], 0, JOB_RCPT_BCC) && is_int(&c[2], 0, STORE_RCPT_FAILED) &&
-			       is_text(&c[4], 0, 4096) && is_text(&c[5], 0, 65536) ? row_put(v, SQL_SALVAGE_RCPT, r) : 0;
+		return key_plausible(r, 8) && is_int(&c[1], 0, JOB_RCPT_BCC) &&
+				       is_int(&c[2], 0, STORE_RCPT_FAILED) && is_text(&c[4], 0, 4096) &&
+				       is_text(&c[5], 0, 65536)
+			       ? row_put(v, SQL_SALVAGE_RCPT, r)
+			       : 0;
 	case 7:
-		return key_plausible(r, 10) && is_text(&c[5], 0, 4096) && is_text(&c[6], 0, 65536) ?
-			       row_put(v, SQL_SALVAGE_ATTEMPT, r) : 0;
-	default:
-		return 0;
+		return key_plausible(r, 10) && is_text(&c[5], 0, 4096) && is_text(&c[6], 0, 65536)
+			       ? row_put(v, SQL_SALVAGE_ATTEMPT, r)
+			       : 0;
+	default: return 0;
 	}
 }
 
@@ -175,7 +191,8 @@ static int fill_rcpts(struct store *s, int64_t id, int64_t count)
 	return rc < 0 ? rc : store_write(s, SQL_SALVAGE_SETTLED, "i", id);
 }
 
-/* Every job: its original whole, its recipients all there. One that cannot be sent any more is failed, and says why. */
+/* Every job: its original whole, its recipients all there. One that cannot be sent any more is failed, and
+ * says why. */
 static int check_jobs(struct salvage *v)
 {
 	struct store *s = v->s;
@@ -193,7 +210,9 @@ static int check_jobs(struct salvage *v)
 		if (rcpts > 1) rc = fill_rcpts(s, id, rcpts);
 		if (rc >= 0) rc = src_sum(s, id, &len, &sum);
 		if (rc >= 0 && (len != want_len || sum != want_sum)) {
-			if (pending) rc = store_job_give_up(s, id, JOB_REASON_BAD, WHY_SRC, (struct str){ NULL, 0 });
+			if (pending)
+				rc = store_job_give_up(s, id, JOB_REASON_BAD, WHY_SRC,
+						       (struct str){ NULL, 0 });
 			if (rc >= 0) rc = store_write(s, SQL_SALVAGE_NO_SRC, "i", id);
 			if (rc >= 0) rc = store_write(s, SQL_REMOVE_SRC, "i", STORE_SRC_KEY(id, 0));
 			v->lost++;
@@ -204,9 +223,10 @@ static int check_jobs(struct salvage *v)
 	return rc;
 }
 
-/* A live identity without its job: what was accepted is shown again as a failed job, with its original if that is
- * there, so that somebody can decide; as completed when a result says so. */
-static int add_stub(struct salvage *v, int64_t id, const char *tenant, const char *message, const unsigned char *digest)
+/* A live identity without its job: what was accepted is shown again as a failed job, with its original if
+ * that is there, so that somebody can decide; as completed when a result says so. */
+static int add_stub(struct salvage *v, int64_t id, const char *tenant, const char *message,
+		    const unsigned char *digest)
 {
 	struct store *s = v->s;
 	int64_t now = hal_clock_wall_ms(NULL), len, rcpts, yes;
@@ -224,8 +244,11 @@ static int add_stub(struct salvage *v, int64_t id, const char *tenant, const cha
 	if (sent < 0) return sent;
 	rc = store_write(s, SQL_SALVAGE_STUB, "iiiziiiziizzb", id, I64(sent ? JOB_COMPLETED : JOB_FAILED),
 			 I64(sent ? JOB_REASON_NONE : JOB_REASON_BAD), provider, now + 5 * INT64_C(86400000),
-			 rcpts > 1 ? rcpts : I64(1), now, sent ? NULL : len ? WHY_ROW : WHY_SRC, len, I64(sum), tenant, message,
-			 (const void *)digest, (size_t)DIGEST_SHA256_BYTES);
+			 rcpts > 1 ? rcpts : I64(1), now,
+			 sent  ? NULL
+			 : len ? WHY_ROW
+			       : WHY_SRC,
+			 len, I64(sum), tenant, message, (const void *)digest, (size_t)DIGEST_SHA256_BYTES);
 	return rc < 0 ? rc : 0;
 }
 
@@ -242,7 +265,8 @@ static int add_stubs(struct salvage *v)
 		store_column(st, 1, tenant, sizeof tenant);
 		store_column(st, 2, message, sizeof message);
 		memset(digest, 0, sizeof digest);
-		if (sqlite3_column_bytes(st, 3) == sizeof digest) memcpy(digest, sqlite3_column_blob(st, 3), sizeof digest);
+		if (sqlite3_column_bytes(st, 3) == sizeof digest)
+			memcpy(digest, sqlite3_column_blob(st, 3), sizeof digest);
 		store_end(st);
 		v->lost++;
 		rc = add_stub(v, id, tenant, message, digest);
@@ -334,7 +358,8 @@ int store_salvage_resume(struct store *s)
 static bool is_newer(struct pages *p)
 {
 	if (!pages_read(p, 1, p->page) || memcmp(p->page, "SQLite format 3", 16) != 0) return false;
-	uint32_t version = (uint32_t)p->page[60] << 24 | (uint32_t)p->page[61] << 16 | (uint32_t)p->page[62] << 8 | p->page[63];
+	uint32_t version = (uint32_t)p->page[60] << 24 | (uint32_t)p->page[61] << 16 |
+			   (uint32_t)p->page[62] << 8 | p->page[63];
 	return version > STORE_VERSION && version < 1000;
 }
 
@@ -355,7 +380,8 @@ static int fill_new(struct salvage *v)
 	pages_close(&the_pages);
 	if (rc >= 0) rc = put_in_order(v);
 	if (rc >= 0)
-		rc = store_err(s, sqlite3_wal_checkpoint_v2(s->db, NULL, SQLITE_CHECKPOINT_TRUNCATE, NULL, NULL));
+		rc = store_err(
+			s, sqlite3_wal_checkpoint_v2(s->db, NULL, SQLITE_CHECKPOINT_TRUNCATE, NULL, NULL));
 	store_db_close(s, rc >= 0);
 	if (rc >= 0) rc = remove_file(STORE_DB_NEW, "-wal");
 	return rc < 0 ? rc : hal_storage_sync_dir("");
@@ -386,7 +412,7 @@ int store_salvage(struct store *s)
 	store_space_quarantine(s);
 	s->salvaged_rows = v.rows;
 	s->lost_rows = v.lost + the_pages.bad_cells;
-	log_error("store", "database damaged -> set aside, rows saved", LOG_TEXT("as", name), LOG_INT("saved", v.rows),
-		  LOG_INT("lost", s->lost_rows));
+	log_error("store", "database damaged -> set aside, rows saved", LOG_TEXT("as", name),
+		  LOG_INT("saved", v.rows), LOG_INT("lost", s->lost_rows));
 	return 0;
 }

@@ -4,30 +4,36 @@
 
 #include "store/store_internal.h"
 
-/* Few pages are touched for a mail: what belongs to one job lies together (rowids built from the job's id), a mail to
- * one recipient has no row in rcpt, the last try is in the job's row, and the two indexes are partial. src is apart, so
- * that a new state does not write the original again. */
+/* Few pages are touched for a mail: what belongs to one job lies together (rowids built from the job's id), a
+ * mail to one recipient has no row in rcpt, the last try is in the job's row, and the two indexes are
+ * partial. src is apart, so that a new state does not write the original again. */
 static const char schema_1[] =
 	"CREATE TABLE meta(name TEXT PRIMARY KEY,value) WITHOUT ROWID;"
-	"CREATE TABLE job(id INTEGER PRIMARY KEY,state INTEGER NOT NULL,reason INTEGER,priority INTEGER,provider TEXT,"
-	"due_ms INTEGER,expires_ms INTEGER,clock INTEGER,retry_count INTEGER,rcpt_count INTEGER,rcpt_kind INTEGER,"
-	"rcpt_settled INTEGER,created_ms INTEGER,updated_ms INTEGER,first_failure_ms INTEGER,event_seq INTEGER,"
+	"CREATE TABLE job(id INTEGER PRIMARY KEY,state INTEGER NOT NULL,reason INTEGER,priority "
+	"INTEGER,provider TEXT,"
+	"due_ms INTEGER,expires_ms INTEGER,clock INTEGER,retry_count INTEGER,rcpt_count INTEGER,rcpt_kind "
+	"INTEGER,"
+	"rcpt_settled INTEGER,created_ms INTEGER,updated_ms INTEGER,first_failure_ms INTEGER,event_seq "
+	"INTEGER,"
 	"accept_seq INTEGER,try_n INTEGER,try_started_ms INTEGER,try_ended_ms INTEGER,try_next_ms INTEGER,"
 	"try_code INTEGER,try_host TEXT,try_text TEXT,error TEXT,provider_message_id TEXT,src_len INTEGER,"
-	"src_sum INTEGER,tenant_id TEXT,message_id TEXT,digest BLOB,rcpt TEXT,to_text TEXT,subject TEXT,user_id TEXT,"
+	"src_sum INTEGER,tenant_id TEXT,message_id TEXT,digest BLOB,rcpt TEXT,to_text TEXT,subject "
+	"TEXT,user_id TEXT,"
 	"template_id TEXT,campaign_id TEXT,email_type TEXT,source_app TEXT,related_model_id TEXT);"
 	"CREATE INDEX job_due ON job(provider,priority,due_ms,expires_ms) WHERE state=0;"
 	"CREATE INDEX job_ended ON job(state,id,updated_ms) WHERE state>=2;"
 	"CREATE TABLE src(id INTEGER PRIMARY KEY,bytes BLOB);"
-	"CREATE TABLE rcpt(id INTEGER PRIMARY KEY,kind INTEGER,state INTEGER,code INTEGER,address TEXT,text TEXT);"
-	"CREATE TABLE attempt(id INTEGER PRIMARY KEY,started_ms INTEGER,ended_ms INTEGER,next_ms INTEGER,code INTEGER,"
+	"CREATE TABLE rcpt(id INTEGER PRIMARY KEY,kind INTEGER,state INTEGER,code INTEGER,address TEXT,text "
+	"TEXT);"
+	"CREATE TABLE attempt(id INTEGER PRIMARY KEY,started_ms INTEGER,ended_ms INTEGER,next_ms "
+	"INTEGER,code INTEGER,"
 	"host TEXT,text TEXT);"
 	"CREATE TABLE event(seq INTEGER PRIMARY KEY,job_id INTEGER,at_ms INTEGER,json TEXT);"
 	"CREATE TABLE ident(tenant_id TEXT,message_id TEXT,job_id INTEGER,digest BLOB,gone_ms INTEGER,"
 	"gone_state INTEGER,PRIMARY KEY(tenant_id,message_id)) WITHOUT ROWID;";
 
-/* Step n leads from version n to n + 1. A step keeps the database readable by the program before it: it adds tables,
- * indexes, and columns at the end; store_pages.c must know the number of columns. */
+/* Step n leads from version n to n + 1. A step keeps the database readable by the program before it: it adds
+ * tables, indexes, and columns at the end; store_pages.c must know the number of columns. */
 static const char *const migrations[STORE_VERSION] = { schema_1 };
 
 static int db_migrate(struct store *s, int64_t version)
@@ -77,7 +83,8 @@ static int db_configure(struct store *s)
 {
 	static const char always[] =
 		"PRAGMA locking_mode=EXCLUSIVE; PRAGMA cell_size_check=ON; PRAGMA trusted_schema=OFF;"
-		"PRAGMA cache_size=-200; PRAGMA mmap_size=0; PRAGMA temp_store=MEMORY; PRAGMA secure_delete=FAST;";
+		"PRAGMA cache_size=-200; PRAGMA mmap_size=0; PRAGMA temp_store=MEMORY; PRAGMA "
+		"secure_delete=FAST;";
 	char sql[160];
 
 	sqlite3_db_config(s->db, SQLITE_DBCONFIG_DEFENSIVE, 1, NULL);
@@ -133,7 +140,8 @@ static int db_connect(struct store *s, const char *name, bool immutable)
 	if (rc < 0) return rc;
 	snprintf(uri, sizeof uri, immutable ? "file:%s?immutable=1" : "%s", path);
 	rc = sqlite3_open_v2(uri, &s->db,
-			     immutable ? SQLITE_OPEN_READONLY | SQLITE_OPEN_URI : SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE,
+			     immutable ? SQLITE_OPEN_READONLY | SQLITE_OPEN_URI
+				       : SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE,
 			     hal_storage_vfs());
 	if (rc == SQLITE_OK) sqlite3_extended_result_codes(s->db, 1);
 	s->read_only = rc == SQLITE_OK && sqlite3_db_readonly(s->db, "main") == 1;
@@ -148,10 +156,12 @@ int store_db_open(struct store *s, const char *name)
 	bool writable = rc == 0 && !s->read_only;
 	if (rc == 0 || s->trouble == STORE_TROUBLE_CORRUPT || rc == ERR_NEWER) goto out;
 
-	/* A file system that has become read-only: without a WAL the database can still be read as it lies there. */
+	/* A file system that has become read-only: without a WAL the database can still be read as it lies
+	 * there. */
 	char wal[64];
 	snprintf(wal, sizeof wal, "%s-wal", name);
-	if ((rc != ERR_IO && rc != ERR_READ_ONLY) || hal_storage_size(name) <= 0 || hal_storage_size(wal) > 0) goto out;
+	if ((rc != ERR_IO && rc != ERR_READ_ONLY) || hal_storage_size(name) <= 0 || hal_storage_size(wal) > 0)
+		goto out;
 	struct hal_file probe;
 	if (hal_file_open(&probe, "postern.probe", HAL_FILE_CREATE) != ERR_READ_ONLY) {
 		hal_file_close(&probe);

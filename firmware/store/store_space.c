@@ -1,13 +1,16 @@
-/* The budget: what lies on flash stays below max_bytes, submissions stay away from the last reserve_bytes of it, and a
- * real file keeps as much free of others' data, to be given up when the file system itself is full. */
+/* The budget: what lies on flash stays below max_bytes, submissions stay away from the last reserve_bytes of
+ * it, and a real file keeps as much free of others' data, to be given up when the file system itself is full.
+ */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "store/store_internal.h"
 
-#define ROW_BYTES 1024   /* beyond its original: its row, index entries, identity, and pages that are not full */
-#define FINISH_BYTES 384 /* set aside for each waiting job: its tries and results; more than that is in the reserve */
+#define ROW_BYTES                                                                                            \
+	1024 /* beyond its original: its row, index entries, identity, and pages that are not full */
+#define FINISH_BYTES                                                                                         \
+	384 /* set aside for each waiting job: its tries and results; more than that is in the reserve */
 #define EVICT_AT_ONCE 8
 
 void store_space_limit(struct store *s)
@@ -38,8 +41,9 @@ void store_space_measure(struct store *s)
 	s->tally.used_bytes = pages_used(s, &free_pages) * STORE_PAGE;
 }
 
-/* What the database may hold when submissions stop. The reserve counts once: it is the file, or what the database has
- * grown into. A set-aside database counts for at most a quarter, so that one damage does not fill the store for good. */
+/* What the database may hold when submissions stop. The reserve counts once: it is the file, or what the
+ * database has grown into. A set-aside database counts for at most a quarter, so that one damage does not
+ * fill the store for good. */
 static int64_t budget(const struct store *s)
 {
 	int64_t quarantine = s->quarantine_bytes, quarter = s->config.max_bytes / 4;
@@ -64,7 +68,8 @@ static int evict(struct store *s, unsigned batch, unsigned *removed)
 	}
 	if (rc >= 0 && *removed) {
 		store_space_measure(s);
-		log_warn("store", "space is short -> oldest completed jobs removed", LOG_INT("jobs", *removed));
+		log_warn("store", "space is short -> oldest completed jobs removed",
+			 LOG_INT("jobs", *removed));
 	}
 	return rc < 0 ? rc : 0;
 }
@@ -101,15 +106,16 @@ bool store_space_yield(struct store *s)
 		return true;
 	}
 	if (!s->over) {
-		/* max_bytes was reached in spite of the reserve: what is accepted must be finished all the same. */
+		/* max_bytes was reached in spite of the reserve: what is accepted must be finished all the
+		 * same. */
 		s->over = true;
 		return sqlite3_exec(s->db, "PRAGMA max_page_count=1073741823", NULL, NULL, NULL) == SQLITE_OK;
 	}
 	return false;
 }
 
-/* The file is there while the database leaves room for it. The two limits are apart, so that it is not written again and
- * again. */
+/* The file is there while the database leaves room for it. The two limits are apart, so that it is not
+ * written again and again. */
 static void keep_reserve(struct store *s)
 {
 	int64_t over = s->tally.used_bytes - budget(s);
@@ -122,8 +128,10 @@ static void keep_reserve(struct store *s)
 	if (s->reserve_there || over > 0) return;
 	int rc = hal_storage_reserve(STORE_RESERVE, s->config.reserve_bytes);
 	s->reserve_there = rc == 0;
-	if (rc == 0) s->full = false;
-	else hal_storage_remove(STORE_RESERVE);
+	if (rc == 0)
+		s->full = false;
+	else
+		hal_storage_remove(STORE_RESERVE);
 }
 
 /* ---- databases that were set aside ---- */

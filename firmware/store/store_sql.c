@@ -1,5 +1,5 @@
-/* SQLite in the words of this room: every statement is prepared once, bound by a short format, and reset by the end of
- * the operation that used it, so that none is open when a group is committed. */
+/* SQLite in the words of this room: every statement is prepared once, bound by a short format, and reset by
+ * the end of the operation that used it, so that none is open when a group is committed. */
 #include <stdarg.h>
 #include <string.h>
 
@@ -16,17 +16,11 @@ int store_err(struct store *s, int sqlite_rc)
 	switch (sqlite_rc & 0xff) {
 	case SQLITE_OK:
 	case SQLITE_ROW:
-	case SQLITE_DONE:
-		return 0;
-	case SQLITE_FULL:
-		s->trouble = STORE_TROUBLE_FULL;
-		return ERR_NO_SPACE;
+	case SQLITE_DONE: return 0;
+	case SQLITE_FULL: s->trouble = STORE_TROUBLE_FULL; return ERR_NO_SPACE;
 	case SQLITE_CORRUPT:
-	case SQLITE_NOTADB:
-		s->trouble = STORE_TROUBLE_CORRUPT;
-		return ERR_CORRUPT;
-	case SQLITE_NOMEM:
-		return ERR_NO_MEMORY;
+	case SQLITE_NOTADB: s->trouble = STORE_TROUBLE_CORRUPT; return ERR_CORRUPT;
+	case SQLITE_NOMEM: return ERR_NO_MEMORY;
 	case SQLITE_IOERR:
 		if (sqlite_rc == SQLITE_IOERR_NOMEM) return ERR_NO_MEMORY;
 		if (sqlite_rc == SQLITE_IOERR_CORRUPTFS) {
@@ -36,15 +30,14 @@ int store_err(struct store *s, int sqlite_rc)
 		s->trouble = STORE_TROUBLE_IO;
 		return ERR_IO;
 	case SQLITE_BUSY:
-	case SQLITE_LOCKED:
-		return ERR_BUSY;
+	case SQLITE_LOCKED: return ERR_BUSY;
 	case SQLITE_READONLY:
 	case SQLITE_PERM:
 		s->trouble = STORE_TROUBLE_IO; /* reopening finds out what is still possible */
 		return ERR_READ_ONLY;
-	case SQLITE_TOOBIG:
-		return ERR_TOO_LARGE;
-	default: /* CANTOPEN, PROTOCOL, and what only a bug can cause: a fresh connection is the cure for all */
+	case SQLITE_TOOBIG: return ERR_TOO_LARGE;
+	default: /* CANTOPEN, PROTOCOL, and what only a bug can cause: a fresh connection is the cure for all
+		  */
 		s->trouble = STORE_TROUBLE_IO;
 		return ERR_IO;
 	}
@@ -63,24 +56,15 @@ static int bind_all(sqlite3_stmt *st, const char *format, va_list ap)
 		const void *bytes;
 
 		switch (*format) {
-		case 'i':
-			rc |= sqlite3_bind_int64(st, i, va_arg(ap, int64_t));
-			break;
-		case 's':
-			bind_str(st, i, va_arg(ap, struct str), &rc);
-			break;
-		case 'z':
-			rc |= sqlite3_bind_text(st, i, va_arg(ap, const char *), -1, SQLITE_STATIC);
-			break;
+		case 'i': rc |= sqlite3_bind_int64(st, i, va_arg(ap, int64_t)); break;
+		case 's': bind_str(st, i, va_arg(ap, struct str), &rc); break;
+		case 'z': rc |= sqlite3_bind_text(st, i, va_arg(ap, const char *), -1, SQLITE_STATIC); break;
 		case 'b':
 			bytes = va_arg(ap, const void *);
 			rc |= sqlite3_bind_blob(st, i, bytes, (int)va_arg(ap, size_t), SQLITE_STATIC);
 			break;
-		case 'n':
-			rc |= sqlite3_bind_null(st, i);
-			break;
-		default:
-			CHECK(false);
+		case 'n': rc |= sqlite3_bind_null(st, i); break;
+		default: CHECK(false);
 		}
 	}
 	return rc;
@@ -92,7 +76,8 @@ static int query(struct store *s, enum store_sql which, sqlite3_stmt **out, cons
 
 	*out = NULL;
 	if (!s->statements[which]) {
-		rc = sqlite3_prepare_v3(s->db, sql_text[which], -1, SQLITE_PREPARE_PERSISTENT, &s->statements[which], NULL);
+		rc = sqlite3_prepare_v3(s->db, sql_text[which], -1, SQLITE_PREPARE_PERSISTENT,
+					&s->statements[which], NULL);
 		if (rc) return store_err(s, rc);
 	}
 	sqlite3_reset(s->statements[which]);
@@ -219,7 +204,8 @@ int store_commit(struct store *s)
 void store_rollback(struct store *s)
 {
 	for (int i = 0; i < SQL_COUNT; i++) store_end(s->statements[i]);
-	/* After some errors SQLite has rolled back by itself; then there is nothing to do and nothing to report. */
+	/* After some errors SQLite has rolled back by itself; then there is nothing to do and nothing to
+	 * report. */
 	if (s->db && !sqlite3_get_autocommit(s->db)) sqlite3_exec(s->db, "ROLLBACK", NULL, NULL, NULL);
 	s->in_tx = false;
 }

@@ -3,12 +3,12 @@
 
 #include "store/store_internal.h"
 
-#define EXPIRY_AGAIN_MS 10000       /* between two looks through very many waiting jobs */
-#define IDENT_AGAIN_MS 3600000      /* between two walks through all identities */
-#define SEEN_AGAIN_MS 3600000       /* the time is noted once an hour */
-#define WALK_PIECE 256              /* index entries looked at in a step */
-#define CLOCK_PIECE 512             /* jobs moved in one transaction */
-#define CLOCK_SMALL_MS 3600000      /* smaller steps do not touch how long a job may wait */
+#define EXPIRY_AGAIN_MS 10000   /* between two looks through very many waiting jobs */
+#define IDENT_AGAIN_MS  3600000 /* between two walks through all identities */
+#define SEEN_AGAIN_MS   3600000 /* the time is noted once an hour */
+#define WALK_PIECE      256     /* index entries looked at in a step */
+#define CLOCK_PIECE     512     /* jobs moved in one transaction */
+#define CLOCK_SMALL_MS  3600000 /* smaller steps do not touch how long a job may wait */
 
 /* ---- removing ---- */
 
@@ -38,15 +38,17 @@ int store_job_remove(struct store *s, int64_t id, enum job_state state)
 	if (rc >= 0) rc = store_write(s, SQL_REMOVE_SRC, "i", STORE_SRC_KEY(id, 0));
 	if (rc >= 0 && rcpts) rc = store_write(s, SQL_REMOVE_RCPT, "i", STORE_RCPT_KEY(id, 0));
 	if (rc >= 0 && attempts) rc = store_write(s, SQL_REMOVE_ATTEMPT, "i", STORE_ATTEMPT_KEY(id, 0));
-	if (rc >= 0) rc = store_write(s, SQL_IDENT_GONE, "zziii", tenant, message, id, hal_clock_wall_ms(NULL), I64(state));
+	if (rc >= 0)
+		rc = store_write(s, SQL_IDENT_GONE, "zziii", tenant, message, id, hal_clock_wall_ms(NULL),
+				 I64(state));
 	if (rc < 0) return rc;
 	s->tally.count[state]--;
 	if (s->tally.oldest_id == id) s->tally.oldest_id = 0;
 	return 1;
 }
 
-/* Ended jobs of one state that ended before a time, oldest ids first; *at is where the walk stands. It looks at no more
- * than a piece of the index, and starts again from the beginning when it has come to the end. */
+/* Ended jobs of one state that ended before a time, oldest ids first; *at is where the walk stands. It looks
+ * at no more than a piece of the index, and starts again from the beginning when it has come to the end. */
 static int remove_ended(struct store *s, enum job_state state, int64_t before_ms, int64_t *at, unsigned batch,
 			unsigned *removed, bool *end)
 {
@@ -69,12 +71,14 @@ static int remove_ended(struct store *s, enum job_state state, int64_t before_ms
 	return rc < 0 ? rc : 0;
 }
 
-static int tick_ended(struct store *s, enum job_state state, int64_t keep_ms, int64_t now, struct store_tick *t)
+static int tick_ended(struct store *s, enum job_state state, int64_t keep_ms, int64_t now,
+		      struct store_tick *t)
 {
 	bool end;
 
 	if (keep_ms <= 0 || t->removed >= t->batch || s->tally.count[state] == 0) return 0;
-	int rc = remove_ended(s, state, now - keep_ms, &s->ended_at[state], t->batch - t->removed, &t->removed, &end);
+	int rc = remove_ended(s, state, now - keep_ms, &s->ended_at[state], t->batch - t->removed,
+			      &t->removed, &end);
 	if (end) s->ended_at[state] = 0;
 	return rc;
 }
@@ -141,12 +145,15 @@ static int tick_expiry(struct store *s, int64_t now, struct store_tick *t)
 	while (rc >= 0 && count < batch && (rc = store_step(s, st)) == 1) {
 		int64_t id = sqlite3_column_int64(st, 0);
 		/* One that is being sent may yet succeed; it is looked at again when it is given back. */
-		if (store_claim_find(s, id)) claimed = true;
-		else ids[count++] = id;
+		if (store_claim_find(s, id))
+			claimed = true;
+		else
+			ids[count++] = id;
 	}
 	store_end(st);
 	for (unsigned i = 0; rc >= 0 && i < count; i++)
-		rc = store_job_give_up(s, ids[i], JOB_REASON_EXPIRED, "expired before it could be sent", (struct str){ NULL, 0 });
+		rc = store_job_give_up(s, ids[i], JOB_REASON_EXPIRED, "expired before it could be sent",
+				       (struct str){ NULL, 0 });
 	if (rc < 0) return rc;
 	t->expired += count;
 	if (count == batch) return 0;
@@ -159,8 +166,8 @@ static int tick_expiry(struct store *s, int64_t now, struct store_tick *t)
 
 /* ---- time ---- */
 
-/* A lower bound of what time it is, for the next boot of a device without a clock. It follows the wall clock only as
- * fast as time passed while running, so that a clock that once jumped to 2038 cannot set it. */
+/* A lower bound of what time it is, for the next boot of a device without a clock. It follows the wall clock
+ * only as fast as time passed while running, so that a clock that once jumped to 2038 cannot set it. */
 static int note_time(struct store *s, int64_t now, bool set)
 {
 	int64_t mono = hal_clock_mono_ms();
@@ -184,14 +191,16 @@ static int clock_piece(struct store *s, int64_t delta, int64_t above, int64_t la
 	sqlite3_stmt *st;
 	int rc = store_query(s, SQL_CLOCK_WALK, &st, "iiii", *at, above, I64(far), I64(CLOCK_PIECE));
 
-	while (rc >= 0 && count < CLOCK_PIECE && (rc = store_step(s, st)) == 1) ids[count++] = sqlite3_column_int64(st, 0);
+	while (rc >= 0 && count < CLOCK_PIECE && (rc = store_step(s, st)) == 1)
+		ids[count++] = sqlite3_column_int64(st, 0);
 	store_end(st);
 	for (unsigned i = 0; rc >= 0 && i < count && ids[i] <= last; i++) {
 		rc = store_write(s, SQL_CLOCK_STEP, "iiii", ids[i], delta, above, I64(far));
 		*at = ids[i];
 	}
 	bool more = count == CLOCK_PIECE && *at < last;
-	/* Where it stands is written with each piece: after a power cut it goes on from there, and no job moves twice. */
+	/* Where it stands is written with each piece: after a power cut it goes on from there, and no job
+	 * moves twice. */
 	if (rc >= 0) rc = store_meta_set(s, "clock_delta", more ? delta : 0);
 	if (rc >= 0 && more) rc = store_meta_set(s, "clock_above", above);
 	if (rc >= 0 && more) rc = store_meta_set(s, "clock_last", last);
@@ -253,8 +262,8 @@ int store_op_clock_stepped(struct store *s, struct store_clock_stepped *c)
 
 /* ---- providers that hold ---- */
 
-/* That a provider is down is kept in memory and shown with each of its jobs: the reason for a wait that ends with the
- * process need not be on flash, and 100,000 rows are not rewritten for it. */
+/* That a provider is down is kept in memory and shown with each of its jobs: the reason for a wait that ends
+ * with the process need not be on flash, and 100,000 rows are not rewritten for it. */
 static void hold_note(struct store *s, const struct store_hold *h)
 {
 	struct store_hold_slot *slot = NULL;
@@ -262,8 +271,10 @@ static void hold_note(struct store *s, const struct store_hold *h)
 	for (int i = 0; i < STORE_HOLDS; i++) {
 		struct store_hold_slot *one = &s->holds[i];
 
-		if (str_eq(str_from(one->provider), h->provider)) slot = one;
-		else if (!slot && !one->provider[0]) slot = one;
+		if (str_eq(str_from(one->provider), h->provider))
+			slot = one;
+		else if (!slot && !one->provider[0])
+			slot = one;
 		if (slot == one && one->provider[0]) break;
 	}
 	if (!slot || (!h->down && !slot->provider[0])) return;
@@ -287,10 +298,12 @@ int store_op_hold(struct store *s, struct store_hold *h)
 		sqlite3_stmt *st;
 		unsigned n = 0;
 
-		rc = store_query(s, SQL_HOLD_DUE, &st, "siii", h->provider, I64(p), now, I64(batch - h->count));
+		rc = store_query(s, SQL_HOLD_DUE, &st, "siii", h->provider, I64(p), now,
+				 I64(batch - h->count));
 		while (rc >= 0 && (rc = store_step(s, st)) == 1) ids[n++] = sqlite3_column_int64(st, 0);
 		store_end(st);
-		for (unsigned i = 0; rc >= 0 && i < n; i++) rc = store_write(s, SQL_DUE_NOW, "ii", ids[i], now);
+		for (unsigned i = 0; rc >= 0 && i < n; i++)
+			rc = store_write(s, SQL_DUE_NOW, "ii", ids[i], now);
 		h->count += n;
 	}
 	s->wake |= h->count > 0;
@@ -334,7 +347,8 @@ static int purge_recipient(struct store *s, struct store_purge *p)
 		sqlite3_stmt *st;
 		unsigned n = 0;
 
-		rc = store_query(s, SQL_LIST_ALL, &st, "ii", p->at_next ? p->at_next : INT64_MAX, I64(WALK_PIECE));
+		rc = store_query(s, SQL_LIST_ALL, &st, "ii", p->at_next ? p->at_next : INT64_MAX,
+				 I64(WALK_PIECE));
 		while (rc >= 0 && (rc = store_step(s, st)) == 1) ids[n++] = sqlite3_column_int64(st, 0);
 		store_end(st);
 		for (unsigned i = 0; rc >= 0 && i < n && p->count < p->batch; i++) {
@@ -357,7 +371,8 @@ int store_op_purge(struct store *s, struct store_purge *p)
 	if (p->recipient.len) return purge_recipient(s, p);
 	if (p->state != JOB_COMPLETED && p->state != JOB_FAILED) return ERR_INVALID;
 	while (rc >= 0 && !end && p->count < p->batch)
-		rc = remove_ended(s, p->state, p->older_than_ms, &p->at_next, p->batch - p->count, &p->count, &end);
+		rc = remove_ended(s, p->state, p->older_than_ms, &p->at_next, p->batch - p->count, &p->count,
+				  &end);
 	return rc;
 }
 

@@ -21,7 +21,8 @@ static void fill(const char *message_id, char *out, size_t at, size_t len)
 {
 	size_t n = strlen(message_id);
 
-	for (size_t i = 0; i < len; i++) out[i] = (char)(message_id[(at + i) % n] ^ (char)(((at + i) / n) % 7));
+	for (size_t i = 0; i < len; i++)
+		out[i] = (char)(message_id[(at + i) % n] ^ (char)(((at + i) / n) % 7));
 }
 
 bool kit_src_is(const char *message_id, const char *bytes, size_t len)

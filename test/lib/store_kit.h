@@ -1,4 +1,5 @@
-/* store_kit: jobs, and the store's operations as one call each, for the tests of the store and of what stands on it. */
+/* store_kit: jobs, and the store's operations as one call each, for the tests of the store and of what stands
+ * on it. */
 #ifndef POSTERN_TEST_STORE_KIT_H
 #define POSTERN_TEST_STORE_KIT_H
 
@@ -9,7 +10,8 @@
 /* Generous and without surprises. */
 struct store_config kit_config(void);
 
-/* A job to n recipients r0@example.com ... of tenant "t"; its original is src_len bytes made from the message id. */
+/* A job to n recipients r0@example.com ... of tenant "t"; its original is src_len bytes made from the message
+ * id. */
 struct kit_job {
 	struct job job;
 	struct job_rcpt rcpts[STORE_RCPT_MAX];

@@ -1,7 +1,9 @@
-/* The power goes at every write, sync, create, remove of a script, with every kind of damage to what was not synced; the
- * ledger stands outside of the device. What was answered must be there at the next boot, and what is there must be whole.
+/* The power goes at every write, sync, create, remove of a script, with every kind of damage to what was not
+ * synced; the ledger stands outside of the device. What was answered must be there at the next boot, and what
+ * is there must be whole.
  *
- * STORE_CUT_STEP=n takes every n-th point (default 1 of 3; 1 is all), STORE_CUT_SEEDS=n so many seeds (default 1). */
+ * STORE_CUT_STEP=n takes every n-th point (default 1 of 3; 1 is all), STORE_CUT_SEEDS=n so many seeds
+ * (default 1). */
 #include <stdarg.h>
 #include <setjmp.h>
 #include <stdint.h>
@@ -19,8 +21,8 @@
 #include "store_kit.h"
 
 #define SUBMITTERS 3
-#define JOBS_EACH 6
-#define JOBS (SUBMITTERS * JOBS_EACH)
+#define JOBS_EACH  6
+#define JOBS       (SUBMITTERS * JOBS_EACH)
 
 /* Written before the store is asked and after it answered; lives through power cuts. */
 struct ledger {
@@ -50,7 +52,7 @@ static void submitter(void *arg)
 {
 	static struct kit_job kits[SUBMITTERS];
 	unsigned me = *(unsigned *)arg;
-	char name[16];
+	char name[32];
 
 	for (unsigned i = 0; i < JOBS_EACH; i++) {
 		unsigned n = me * JOBS_EACH + i;
@@ -118,7 +120,7 @@ static void work_boot(void *arg)
 static bool src_is_whole(int64_t id, unsigned n)
 {
 	static char bytes[65536];
-	char name[16];
+	char name[32];
 	struct store_src_read r;
 
 	name_of(n, name);
@@ -133,7 +135,7 @@ static void check_boot(void *arg)
 {
 	struct store_job_get g;
 	int64_t pending = 0, completed = 0;
-	char name[16];
+	char name[32];
 
 	(void)arg;
 	assert_int_equal(open_world(), 0);
@@ -146,9 +148,11 @@ static void check_boot(void *arg)
 		g.message_id = str_from(name);
 		int rc = store_do(the, &g.op);
 		if (!e->asked) assert_int_equal(rc, ERR_NOT_FOUND);
-		if (e->accepted && rc != 0) fail_msg("%s was accepted as %d and is lost: %s", name, (int)e->id, err_text(rc));
+		if (e->accepted && rc != 0)
+			fail_msg("%s was accepted as %d and is lost: %s", name, (int)e->id, err_text(rc));
 		if (e->accepted) assert_int_equal(g.job.id, e->id);
-		if (e->finished && g.job.state != JOB_COMPLETED) fail_msg("%s was finished and is %d", name, (int)g.job.state);
+		if (e->finished && g.job.state != JOB_COMPLETED)
+			fail_msg("%s was finished and is %d", name, (int)g.job.state);
 		if (rc != 0) continue;
 		if (!e->finishing) assert_int_equal(g.job.state, JOB_PENDING);
 		pending += g.job.state == JOB_PENDING;
@@ -223,7 +227,8 @@ static void one_cut(uint64_t seed, uint64_t point, enum sim_damage damage, uint6
 	struct sim_result r = sim_run(&c, check_boot, NULL);
 	if (r.end != SIM_FINISHED)
 		fail_msg("seed %llu cut at op %llu (then %llu) damage %d: %s", (unsigned long long)seed,
-			 (unsigned long long)point, (unsigned long long)second, (int)damage, sim_end_text(r.end));
+			 (unsigned long long)point, (unsigned long long)second, (int)damage,
+			 sim_end_text(r.end));
 }
 
 static void test_every_point(void **state)
@@ -235,7 +240,8 @@ static void test_every_point(void **state)
 	for (uint64_t seed = 1; seed <= seeds; seed++) {
 		points = points_of(seed);
 		for (int damage = SIM_DAMAGE_DROP; damage <= SIM_DAMAGE_TEAR; damage++) {
-			for (uint64_t p = 1 + ((uint64_t)damage + seed) % step; p <= points; p += step, runs++)
+			for (uint64_t p = 1 + ((uint64_t)damage + seed) % step; p <= points;
+			     p += step, runs++)
 				one_cut(seed, p, (enum sim_damage)damage, 0);
 		}
 	}
@@ -249,7 +255,8 @@ static void test_cut_while_recovering(void **state)
 
 	(void)state;
 	for (uint64_t p = 5; p <= points; p += 7 * step) {
-		for (uint64_t second = 1; second < 12; second += step, runs++) one_cut(1, p, SIM_DAMAGE_ANY, second);
+		for (uint64_t second = 1; second < 12; second += step, runs++)
+			one_cut(1, p, SIM_DAMAGE_ANY, second);
 	}
 	print_message("%u power cuts in a row of two\n", runs);
 }

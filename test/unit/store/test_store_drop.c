@@ -1,4 +1,5 @@
-/* The drop directory: what a command leaves behind, synced, is taken in once; what is refused is kept with its reason. */
+/* The drop directory: what a command leaves behind, synced, is taken in once; what is refused is kept with
+ * its reason. */
 #include <stdarg.h>
 #include <setjmp.h>
 #include <stdint.h>
@@ -105,7 +106,8 @@ static bool *answered;
 static void put_boot(void *arg)
 {
 	(void)arg;
-	if (hal_storage_open("data") == 0 && store_drop_put(STR("the job"), names[0], sizeof names[0]) == 0) *answered = true;
+	if (hal_storage_open("data") == 0 && store_drop_put(STR("the job"), names[0], sizeof names[0]) == 0)
+		*answered = true;
 }
 
 static void take_boot(void *arg)

@@ -1,4 +1,5 @@
-/* Many at once share a commit, and one that fails does so alone; what a full, read-only or newer storage means. */
+/* Many at once share a commit, and one that fails does so alone; what a full, read-only or newer storage
+ * means. */
 #include <stdarg.h>
 #include <setjmp.h>
 #include <stdint.h>
@@ -62,7 +63,7 @@ static void submitter(void *arg)
 static void submit_all(size_t src_len)
 {
 	static struct hal_thread t[SUBMITTERS];
-	char name[16];
+	char name[32];
 
 	for (size_t i = 0; i < SUBMITTERS; i++) {
 		sprintf(name, "mail-%zu", i);
@@ -93,7 +94,7 @@ static struct kit_job three[3];
 
 static void submit_three(void)
 {
-	char name[16];
+	char name[32];
 
 	for (int i = 0; i < 3; i++) {
 		sprintf(name, "three-%d", i);
@@ -119,7 +120,8 @@ static void test_one_fails_alone(void **state)
 	int done = 0;
 
 	submit_three();
-	/* too many bytes for the budget, but not for a row: only the middle one is refused, after it was begun */
+	/* too many bytes for the budget, but not for a row: only the middle one is refused, after it was
+	 * begun */
 	ops[1].with = &ops[2];
 	ops[2].message_id = STR("three-0");
 	three[2].job.digest[3] ^= 1;
@@ -198,8 +200,9 @@ static void test_full(void **state)
 	/* all of them can be tried three times and failed: that needs room */
 	for (int round = 0; round < 4; round++) {
 		while (kit_claim(s, "p", &claimed) == 1)
-			assert_int_equal(kit_finish(s, claimed.id, round < 3 ? JOB_PENDING : JOB_FAILED, JOB_REASON_RETRY,
-						    hal_clock_wall_ms(NULL) + 1000), 0);
+			assert_int_equal(kit_finish(s, claimed.id, round < 3 ? JOB_PENDING : JOB_FAILED,
+						    JOB_REASON_RETRY, hal_clock_wall_ms(NULL) + 1000),
+					 0);
 		pass_time(2000);
 		kit_tick(s, 50);
 	}
@@ -233,7 +236,8 @@ static void test_completed_make_room(void **state)
 	assert_int_equal(store_open(&config, &s), 0);
 	fill("a", 2000, &rc);
 	assert_int_equal(rc, ERR_FULL);
-	while (kit_claim(s, "p", &claimed) == 1) assert_int_equal(kit_finish(s, claimed.id, JOB_COMPLETED, JOB_REASON_NONE, 0), 0);
+	while (kit_claim(s, "p", &claimed) == 1)
+		assert_int_equal(kit_finish(s, claimed.id, JOB_COMPLETED, JOB_REASON_NONE, 0), 0);
 	assert_int_equal(fill("b", 60, &rc), 60);
 	assert_int_equal(rc, 0);
 	/* their identities stay */
@@ -304,7 +308,7 @@ static void test_read_only(void **state)
 static void test_retention(void **state)
 {
 	(void)state;
-	char name[16];
+	char name[32];
 	bool known;
 
 	for (int i = 0; i < 30; i++) {
@@ -313,7 +317,9 @@ static void test_retention(void **state)
 	}
 	for (int i = 0; i < 20; i++) {
 		assert_int_equal(kit_claim(s, "p", &claimed), 1);
-		assert_int_equal(kit_finish(s, claimed.id, i % 2 ? JOB_COMPLETED : JOB_FAILED, JOB_REASON_REFUSED, 0), 0);
+		assert_int_equal(
+			kit_finish(s, claimed.id, i % 2 ? JOB_COMPLETED : JOB_FAILED, JOB_REASON_REFUSED, 0),
+			0);
 	}
 	assert_int_equal(kit_tick(s, 100), 0);
 	pass_time(4 * KIT_DAY_MS);
@@ -393,7 +399,9 @@ static void run_sql(const char *sql)
 	sqlite3 *db;
 
 	assert_int_equal(hal_storage_path("postern.db", path, sizeof path), 0);
-	assert_int_equal(sqlite3_open_v2(path, &db, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE, hal_storage_vfs()), SQLITE_OK);
+	assert_int_equal(
+		sqlite3_open_v2(path, &db, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE, hal_storage_vfs()),
+		SQLITE_OK);
 	assert_int_equal(sqlite3_exec(db, "PRAGMA locking_mode=EXCLUSIVE", NULL, NULL, NULL), SQLITE_OK);
 	assert_int_equal(sqlite3_exec(db, sql, NULL, NULL, NULL), SQLITE_OK);
 	assert_int_equal(sqlite3_close(db), SQLITE_OK);

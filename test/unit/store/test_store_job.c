@@ -38,7 +38,6 @@ static int teardown(void **state)
 	return 0;
 }
 
-
 static void reopen(void)
 {
 	struct store_config c = kit_config();
@@ -153,8 +152,11 @@ static void test_failed_comes_again(void **state)
 static void test_claim_order(void **state)
 {
 	(void)state;
-	static const struct { const char *id; enum job_priority p; } jobs[] = {
-		{ "n1", JOB_PRIORITY_NORMAL }, { "l1", JOB_PRIORITY_LOW }, { "h1", JOB_PRIORITY_HIGH },
+	static const struct {
+		const char *id;
+		enum job_priority p;
+	} jobs[] = {
+		{ "n1", JOB_PRIORITY_NORMAL }, { "l1", JOB_PRIORITY_LOW },  { "h1", JOB_PRIORITY_HIGH },
 		{ "n2", JOB_PRIORITY_NORMAL }, { "h2", JOB_PRIORITY_HIGH },
 	};
 	static const char *const order[] = { "h1", "h2", "n1", "n2", "l1" };
@@ -375,7 +377,7 @@ static void test_requeue_all(void **state)
 {
 	(void)state;
 	int64_t ids[10];
-	char name[8];
+	char name[32];
 	unsigned sum = 0;
 	struct store_requeue r;
 
@@ -410,7 +412,7 @@ static size_t list(struct store_job_list *l)
 static void test_list(void **state)
 {
 	(void)state;
-	char name[16];
+	char name[32];
 	struct store_job_list l;
 
 	for (int i = 1; i <= 20; i++) {
@@ -422,7 +424,9 @@ static void test_list(void **state)
 	for (int i = 0; i < 6; i++) {
 		assert_int_equal(kit_claim(s, "p", &claimed), 1);
 		if (i < 4)
-			assert_int_equal(kit_finish(s, claimed.id, i < 3 ? JOB_COMPLETED : JOB_FAILED, JOB_REASON_NONE, 0), 0);
+			assert_int_equal(kit_finish(s, claimed.id, i < 3 ? JOB_COMPLETED : JOB_FAILED,
+						    JOB_REASON_NONE, 0),
+					 0);
 	}
 	store_job_list_init(&l);
 	l.cap = 8;
@@ -529,7 +533,7 @@ static void test_many_together(void **state)
 	struct store_accept a[3];
 
 	for (int i = 0; i < 3; i++) {
-		char name[8];
+		char name[32];
 		snprintf(name, sizeof name, "c%d", i);
 		kit_job_make(&k[i], name, 1, 100);
 		store_accept_init(&a[i]);

@@ -1,4 +1,5 @@
-/* Figures, not limits: 100,000 waiting jobs, and what a mail costs the flash. STORE_MANY=n changes the number. */
+/* Figures, not limits: 100,000 waiting jobs, and what a mail costs the flash. STORE_MANY=n changes the
+ * number. */
 #include <stdarg.h>
 #include <setjmp.h>
 #include <stdint.h>
@@ -85,7 +86,8 @@ static void test_many_waiting(void **state)
 	assert_int_equal(kit_status(s).count[JOB_PENDING], count);
 	double told = seconds();
 	struct store_claimed c[8];
-	for (int i = 0; i < 8; i++) c[i] = (struct store_claimed){ .src_buf = src[i], .src_cap = sizeof src[i] };
+	for (int i = 0; i < 8; i++)
+		c[i] = (struct store_claimed){ .src_buf = src[i], .src_cap = sizeof src[i] };
 	struct store_claim op;
 	store_claim_init(&op);
 	op.provider = STR("p");
@@ -94,9 +96,10 @@ static void test_many_waiting(void **state)
 	assert_int_equal(store_do(s, &op.op), 0);
 	assert_int_equal(op.count, 8);
 	double got = seconds();
-	print_message("%d waiting: %.1f MB, %.0f/s in; open %.0f ms, first status %.1f ms, claim of 8 %.2f ms\n", count,
-		      (double)used / 1e6, count / (filled - start), (opened - closed) * 1e3, (told - opened) * 1e3,
-		      (got - told) * 1e3);
+	print_message(
+		"%d waiting: %.1f MB, %.0f/s in; open %.0f ms, first status %.1f ms, claim of 8 %.2f ms\n",
+		count, (double)used / 1e6, count / (filled - start), (opened - closed) * 1e3,
+		(told - opened) * 1e3, (got - told) * 1e3);
 }
 
 /* accept and finish of one mail of 1 KB, in groups of so many */
@@ -111,7 +114,8 @@ static void cost(int group)
 	double start = seconds();
 	for (int at = 0; at < mails; at += group) {
 		accept_many(1000000 + base + at, group, 1000);
-		for (int i = 0; i < group; i++) c[i] = (struct store_claimed){ .src_buf = src[i], .src_cap = sizeof src[i] };
+		for (int i = 0; i < group; i++)
+			c[i] = (struct store_claimed){ .src_buf = src[i], .src_cap = sizeof src[i] };
 		struct store_claim op;
 		store_claim_init(&op);
 		op.provider = STR("p");
@@ -127,8 +131,10 @@ static void cost(int group)
 			f[i].host = "mx.example.com [192.0.2.1]:25";
 			f[i].code = 250;
 			f[i].text = "2.0.0 Ok: queued as 4711";
-			f[i].event = STR("{\"success\":true,\"message_id\":\"01990000-0000-7000-8000-000000000000\",\"status\":"
-					 "\"sent\",\"provider_response\":{\"provider_name\":\"Example\",\"provider_message_id\":"
+			f[i].event = STR("{\"success\":true,\"message_id\":\"01990000-0000-7000-8000-"
+					 "000000000000\",\"status\":"
+					 "\"sent\",\"provider_response\":{\"provider_name\":\"Example\","
+					 "\"provider_message_id\":"
 					 "\"4711\",\"sent_at\":\"2025-09-19T10:30:05Z\"}}");
 			f[i].started_ms = f[i].ended_ms = hal_clock_wall_ms(NULL);
 			if (i + 1 < group) store_submit(s, &f[i].op);
@@ -138,8 +144,9 @@ static void cost(int group)
 	double took = seconds() - start;
 	struct store_status after = kit_status(s);
 	base += mails;
-	print_message("groups of %3d: %6.0f bytes written, %.2f syncs a mail, %.0f mails/s without waiting for the disk\n", group,
-		      (double)(after.written_bytes - before.written_bytes) / mails,
+	print_message("groups of %3d: %6.0f bytes written, %.2f syncs a mail, %.0f mails/s without waiting "
+		      "for the disk\n",
+		      group, (double)(after.written_bytes - before.written_bytes) / mails,
 		      (double)(after.syncs - before.syncs) / mails, mails / took);
 }
 

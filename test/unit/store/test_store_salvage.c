@@ -1,4 +1,5 @@
-/* Damage in every place of a database: the store starts all the same, and what the damage did not touch is there. */
+/* Damage in every place of a database: the store starts all the same, and what the damage did not touch is
+ * there. */
 #include <stdarg.h>
 #include <setjmp.h>
 #include <stdint.h>
@@ -14,8 +15,8 @@
 #include "sim/sim.h"
 #include "store_kit.h"
 
-#define JOBS 200
-#define PAGE 4096
+#define JOBS   200
+#define PAGE   4096
 #define DB_MAX (4 << 20)
 
 static struct store *s;
@@ -37,7 +38,7 @@ static size_t size_of(int n)
 /* The name over and over: whoever holds bytes of the original holds the name. */
 static void make_src(int n, char *out, size_t len)
 {
-	char name[16];
+	char name[32];
 
 	name_of(n, name);
 	for (size_t i = 0; i < len; i++) out[i] = name[i % 8];
@@ -59,7 +60,7 @@ static void open_store(void)
 static void make_boot(void *arg)
 {
 	bool kill = *(bool *)arg;
-	char name[16];
+	char name[32];
 
 	open_store();
 	for (int n = 0; n < JOBS; n++) {
@@ -72,7 +73,9 @@ static void make_boot(void *arg)
 	while (kit_claim(s, "p", &c) == 1) {
 		int n = atoi(c.message_id + 5);
 		int64_t due = hal_clock_wall_ms(NULL) + 3600000;
-		assert_int_equal(kit_finish(s, c.id, state_of(n), n % 10 == 5 ? JOB_REASON_REFUSED : JOB_REASON_RETRY, due), 0);
+		assert_int_equal(kit_finish(s, c.id, state_of(n),
+					    n % 10 == 5 ? JOB_REASON_REFUSED : JOB_REASON_RETRY, due),
+				 0);
 	}
 	if (kill) sim_kill();
 	store_close(s);
@@ -100,7 +103,7 @@ static bool has(const unsigned char *bytes, size_t len, const char *name)
 struct look {
 	const unsigned char *harmed;
 	size_t harmed_len;
-	bool all_there; /* every job must at least be shown */
+	bool all_there;       /* every job must at least be shown */
 	unsigned seen, right; /* answers */
 };
 
@@ -125,7 +128,7 @@ static void look_boot(void *arg)
 {
 	struct look *look = arg;
 	struct store_job_get g;
-	char name[16];
+	char name[32];
 
 	open_store();
 	/* twice: the first round may find the damage */
@@ -138,14 +141,17 @@ static void look_boot(void *arg)
 			g.message_id = str_from(name);
 			int rc = store_do(s, &g.op);
 			bool touched = has(look->harmed, look->harmed_len, name);
-			bool right = rc == 0 && g.job.id == n + 1 && g.job.state == state_of(n) && src_right(n + 1, n);
+			bool right = rc == 0 && g.job.id == n + 1 && g.job.state == state_of(n) &&
+				     src_right(n + 1, n);
 			look->seen += rc == 0;
 			look->right += right;
 			if (round == 0) continue;
 			if (now_at && !right && !touched) print_message("%s %d: ", now_what, now_at);
-			if (rc != 0 && (look->all_there || !touched)) fail_msg("%s is lost: %s", name, err_text(rc));
+			if (rc != 0 && (look->all_there || !touched))
+				fail_msg("%s is lost: %s", name, err_text(rc));
 			if (!right && !touched)
-				fail_msg("%s was not touched: id %d state %d", name, (int)g.job.id, (int)g.job.state);
+				fail_msg("%s was not touched: id %d state %d", name, (int)g.job.id,
+					 (int)g.job.state);
 		}
 	}
 	/* it goes on */
@@ -192,8 +198,10 @@ static void spoil(enum kind kind, unsigned char *p, uint32_t seed)
 {
 	for (int i = 0; i < PAGE; i++) {
 		seed = seed * 1664525u + 1013904223u;
-		if (kind == ZERO) p[i] = 0;
-		else if (kind == RANDOM) p[i] = (unsigned char)(seed >> 24);
+		if (kind == ZERO)
+			p[i] = 0;
+		else if (kind == RANDOM)
+			p[i] = (unsigned char)(seed >> 24);
 	}
 	for (int i = 0; kind == FLIP && i < 3; i++) {
 		seed = seed * 1664525u + 1013904223u;
@@ -208,7 +216,8 @@ static void each_page(enum kind kind, const char *what)
 	const char *only = getenv("STORE_PAGE");
 
 	make(false);
-	for (int64_t at = only ? atoi(only) * PAGE - PAGE : 0; at < (only ? atoi(only) * PAGE : db_len); at += PAGE) {
+	for (int64_t at = only ? atoi(only) * PAGE - PAGE : 0; at < (only ? atoi(only) * PAGE : db_len);
+	     at += PAGE) {
 		struct look look = { .harmed = db + at, .harmed_len = PAGE, .all_there = kind != FLIP };
 
 		restore();
@@ -246,7 +255,8 @@ static void test_truncated(void **state)
 	(void)state;
 	make(false);
 	for (int64_t len = 512; len < db_len; len += 11 * PAGE + 512) {
-		struct look look = { .harmed = db + len / PAGE * PAGE, .harmed_len = (size_t)(db_len - len / PAGE * PAGE) };
+		struct look look = { .harmed = db + len / PAGE * PAGE,
+				     .harmed_len = (size_t)(db_len - len / PAGE * PAGE) };
 
 		restore();
 		put("postern.db", db, len);
@@ -279,7 +289,8 @@ static void test_with_wal(void **state)
 	sim_disk_write("postern.db", 0, page, PAGE);
 	boot(&look, "header zeroed, with a WAL", 0);
 	for (int64_t at = 0; at + PAGE <= wal_len; at += 5 * PAGE + 1000) {
-		/* what lay in the WAL behind the damage is lost in SQLite's eyes: nothing is said about that */
+		/* what lay in the WAL behind the damage is lost in SQLite's eyes: nothing is said about that
+		 */
 		struct look any = { .harmed = wal, .harmed_len = (size_t)wal_len };
 		restore();
 		spoil(RANDOM, page, (uint32_t)at);
@@ -313,8 +324,8 @@ static void test_salvage_cut(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_page_zeroed), cmocka_unit_test(test_page_random),
-		cmocka_unit_test(test_page_flipped), cmocka_unit_test(test_truncated),
+		cmocka_unit_test(test_page_zeroed),      cmocka_unit_test(test_page_random),
+		cmocka_unit_test(test_page_flipped),     cmocka_unit_test(test_truncated),
 		cmocka_unit_test(test_empty_or_garbage), cmocka_unit_test(test_with_wal),
 		cmocka_unit_test(test_salvage_cut),
 	};

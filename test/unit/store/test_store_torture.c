@@ -1,5 +1,6 @@
-/* Every call of the disk and every allocation of SQLite fails, once and from then on; whatever happens, answers are true:
- * what was accepted is there, what was finished stays finished, and when the faults stop the store works again by itself.
+/* Every call of the disk and every allocation of SQLite fails, once and from then on; whatever happens,
+ * answers are true: what was accepted is there, what was finished stays finished, and when the faults stop
+ * the store works again by itself.
  *
  * STORE_TORTURE_STEP=n takes every n-th call (default 5; 1 is all). */
 #include <stdarg.h>
@@ -55,12 +56,14 @@ static int open_store(void)
 static void accept_one(int n)
 {
 	struct entry *e = &ledger->jobs[n];
-	char name[16];
+	char name[32];
 
 	name_of(n, name);
 	kit_job_make(&job, name, n % 4 == 1 ? 3 : 1, size_of(n));
-	if (kit_accept_job(s, &job, "p", &e->id, NULL) == 0) e->accepted = true;
-	else ledger->errors++;
+	if (kit_accept_job(s, &job, "p", &e->id, NULL) == 0)
+		e->accepted = true;
+	else
+		ledger->errors++;
 }
 
 static void finish_one(const struct store_claimed *c)
@@ -122,7 +125,7 @@ static void script(void)
 
 static void check_all(void)
 {
-	char name[16];
+	char name[32];
 
 	for (int n = 0; n < JOBS; n++) {
 		struct entry *e = &ledger->jobs[n];
@@ -134,9 +137,11 @@ static void check_all(void)
 		g.message_id = str_from(name);
 		int rc = store_do(s, &g.op);
 		if (e->accepted && rc != 0) fail_msg("%s was accepted and is lost: %s", name, err_text(rc));
-		if (e->finished && g.job.state != JOB_COMPLETED) fail_msg("%s was finished and is %d", name, (int)g.job.state);
+		if (e->finished && g.job.state != JOB_COMPLETED)
+			fail_msg("%s was finished and is %d", name, (int)g.job.state);
 		if (e->cancelled && g.job.reason != JOB_REASON_CANCELLED) fail_msg("%s was cancelled", name);
-		if (rc == 0 && !e->finishing && g.job.state == JOB_COMPLETED) fail_msg("%s was never finished", name);
+		if (rc == 0 && !e->finishing && g.job.state == JOB_COMPLETED)
+			fail_msg("%s was never finished", name);
 		if (rc != 0 || g.job.state != JOB_PENDING) continue;
 		struct store_src_read r;
 		store_src_read_init(&r);
@@ -195,10 +200,13 @@ static void judge(struct sim_result r, const char *what, uint64_t at, bool on)
 	unopened += !ledger->opened;
 	with_errors += ledger->errors > 0;
 	if (ledger->opened) assert_true(ledger->recovered || r.end != SIM_FINISHED);
-	if (r.end != SIM_FINISHED) fail_msg("%s, call %llu%s: %s", what, (unsigned long long)at, on ? " and on" : "", sim_end_text(r.end));
+	if (r.end != SIM_FINISHED)
+		fail_msg("%s, call %llu%s: %s", what, (unsigned long long)at, on ? " and on" : "",
+			 sim_end_text(r.end));
 	r = sim_run(&c, check_boot, NULL);
 	if (r.end != SIM_FINISHED)
-		fail_msg("%s, call %llu%s, next boot: %s", what, (unsigned long long)at, on ? " and on" : "", sim_end_text(r.end));
+		fail_msg("%s, call %llu%s, next boot: %s", what, (unsigned long long)at, on ? " and on" : "",
+			 sim_end_text(r.end));
 }
 
 static unsigned step(void)
@@ -244,7 +252,9 @@ static void test_sync_errors(void **state)
 static void test_no_space(void **state)
 {
 	(void)state;
-	each_call("ENOSPC", SIM_DISK_WRITE | SIM_DISK_TRUNCATE | SIM_DISK_CREATE | SIM_DISK_MKDIR | SIM_DISK_RENAME, ERR_NO_SPACE);
+	each_call("ENOSPC",
+		  SIM_DISK_WRITE | SIM_DISK_TRUNCATE | SIM_DISK_CREATE | SIM_DISK_MKDIR | SIM_DISK_RENAME,
+		  ERR_NO_SPACE);
 }
 
 static void test_allocations(void **state)
@@ -261,8 +271,8 @@ static void test_allocations(void **state)
 			judge(run(&c), "allocation", at, on);
 		}
 	}
-	print_message("%u runs, %llu allocations; %u did not open, %u answered errors\n", runs, (unsigned long long)count,
-		      unopened, with_errors);
+	print_message("%u runs, %llu allocations; %u did not open, %u answered errors\n", runs,
+		      (unsigned long long)count, unopened, with_errors);
 }
 
 int main(void)
