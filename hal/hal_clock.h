@@ -1,7 +1,7 @@
 /* hal_clock: the two clocks of a device and the wait on one of them.
  *
- * Monotonic time orders and measures; every deadline in postern is a monotonic time. Wall time is for people, mail
- * headers and certificates; a device without a battery boots in 1970, so wall time comes with a state.
+ * Monotonic time orders and measures; every deadline in postern is a monotonic time. Wall time is for people,
+ * mail headers and certificates; a device without a battery boots in 1970, so wall time comes with a state.
  * Callable from any thread, at any time after start. Never fails.
  */
 #ifndef POSTERN_HAL_CLOCK_H
@@ -20,13 +20,14 @@ int64_t hal_clock_mono_ms(void);
 /* hal_clock_mono_ms() + ms, HAL_FOREVER when ms is HAL_FOREVER or the sum overflows. */
 int64_t hal_clock_in(int64_t ms);
 
-/* Unix time in ms. *set (may be NULL) says whether it can be believed: false while the device's clock lies before
- * the floor. While unset the value returned is the floor, which runs on from when it was raised (waits must end also on a
- * device that is never told the time): good enough to
- * refuse certificates that ended before it, not good enough for a Date header. */
+/* Unix time in ms. *set (may be NULL) says whether it can be believed: false while the device's clock lies
+ * before the floor. While unset the value returned is the floor, which runs on from when it was raised (waits
+ * must end also on a device that is never told the time): good enough to refuse certificates that ended
+ * before it, not good enough for a Date header. */
 int64_t hal_clock_wall_ms(bool *set);
 
-/* Raises the floor (it never goes down). At start it is the build time; the store adds the last time it saw. */
+/* Raises the floor (it never goes down). At start it is the build time; the store adds the last time it saw.
+ */
 void hal_clock_floor_raise(int64_t unix_ms);
 
 /* Waits until that monotonic time; returns at once when it has passed. */

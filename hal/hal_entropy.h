@@ -1,7 +1,7 @@
 /* hal_entropy: random bytes fit for keys. Any thread.
  *
- * Waits until the kernel's generator is seeded (a device may boot without entropy): at start for as long as it
- * takes, later never.
+ * Waits until the kernel's generator is seeded (a device may boot without entropy): at start for as long as
+ * it takes, later never.
  */
 #ifndef POSTERN_HAL_ENTROPY_H
 #define POSTERN_HAL_ENTROPY_H

@@ -1,4 +1,5 @@
-/* hal_led: one light that tells a technician how the gateway is. States, not pins. Main thread only; never fails. */
+/* hal_led: one light that tells a technician how the gateway is. States, not pins. Main thread only; never
+ * fails. */
 #ifndef POSTERN_HAL_LED_H
 #define POSTERN_HAL_LED_H
 

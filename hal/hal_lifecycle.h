@@ -1,4 +1,5 @@
-/* hal_lifecycle: what the outside wants of the process. Signals end here; nothing else in postern knows them. */
+/* hal_lifecycle: what the outside wants of the process. Signals end here; nothing else in postern knows them.
+ */
 #ifndef POSTERN_HAL_LIFECYCLE_H
 #define POSTERN_HAL_LIFECYCLE_H
 
@@ -6,11 +7,12 @@
 
 enum hal_wish { HAL_WISH_NONE, HAL_WISH_RELOAD, HAL_WISH_STOP };
 
-/* Starts listening for wishes (linux: SIGHUP, SIGTERM, SIGINT; SIGPIPE is ignored). Before any thread starts. */
+/* Starts listening for wishes (linux: SIGHUP, SIGTERM, SIGINT; SIGPIPE is ignored). Before any thread starts.
+ */
 void hal_lifecycle_init(void);
 
-/* Waits for the next wish or the deadline (monotonic ms): HAL_WISH_NONE at the deadline. HAL_WISH_STOP is answered
- * again at each later call. Main thread only. */
+/* Waits for the next wish or the deadline (monotonic ms): HAL_WISH_NONE at the deadline. HAL_WISH_STOP is
+ * answered again at each later call. Main thread only. */
 enum hal_wish hal_lifecycle_wait(int64_t deadline_ms);
 
 /* From any thread: as if that wish had come from outside. */

@@ -6,8 +6,9 @@
 #include <stdint.h>
 
 struct hal_link_state {
-	bool up;             /* an interface besides loopback is running and has an address, or only loopback exists */
-	uint32_t generation; /* changes each time addresses or routes change: connections from before may be dead */
+	bool up; /* an interface besides loopback is running and has an address, or only loopback exists */
+	uint32_t generation; /* changes each time addresses or routes change: connections from before may be
+				dead */
 };
 
 void hal_link_get(struct hal_link_state *out);

@@ -1,17 +1,19 @@
 /* hal_storage: the one directory on flash that postern owns.
  *
- * Two views of the same storage. SQLite's VFS is the storage HAL for the database: the platform registers one under
- * hal_storage_vfs() (linux: a shim that counts over "unix"; sim: memory with power cuts). Beside it, this small
- * interface serves what is a file of its own: drop directory, reserve, Maildir, bodies. It is no general file API.
+ * Two views of the same storage. SQLite's VFS is the storage HAL for the database: the platform registers one
+ * under hal_storage_vfs() (linux: a shim that counts over "unix"; sim: memory with power cuts). Beside it,
+ * this small interface serves what is a file of its own: drop directory, reserve, Maildir, bodies. It is no
+ * general file API.
  *
- * Paths are relative to the root, '/' separated, without "." or ".."; every hal_file and hal_storage call that takes
- * a path, but hal_storage_path, also takes an absolute one (a '/' first): a Maildir may lie elsewhere. What was written is on
- * stable storage only after hal_file_sync (the bytes) and hal_storage_sync_dir (the name); a rename is atomic: after a
- * power cut the old or the new file is there, each whole if it was synced before. Any thread; a struct hal_file
- * belongs to one.
+ * Paths are relative to the root, '/' separated, without "." or ".."; every hal_file and hal_storage call
+ * that takes a path, but hal_storage_path, also takes an absolute one (a '/' first): a Maildir may lie
+ * elsewhere. What was written is on stable storage only after hal_file_sync (the bytes) and
+ * hal_storage_sync_dir (the name); a rename is atomic: after a power cut the old or the new file is there,
+ * each whole if it was synced before. Any thread; a struct hal_file belongs to one.
  *
  * Errors of all calls, besides those named: ERR_NO_SPACE, ERR_READ_ONLY, ERR_IO, ERR_DENIED, ERR_NO_MEMORY
- * (no descriptor), ERR_INVALID (path). After ERR_IO from a sync the content of that file is unknown: write it anew.
+ * (no descriptor), ERR_INVALID (path). After ERR_IO from a sync the content of that file is unknown: write it
+ * anew.
  */
 #ifndef POSTERN_HAL_STORAGE_H
 #define POSTERN_HAL_STORAGE_H
@@ -22,8 +24,9 @@
 
 #define HAL_PATH_MAX 256
 
-/* Sets the root (absolute or relative to the working directory; created, mode 0700, when missing) and registers
- * the VFS. Once, before everything else here. Errors: ERR_BUSY when another process owns the root. */
+/* Sets the root (absolute or relative to the working directory; created, mode 0700, when missing) and
+ * registers the VFS. Once, before everything else here. Errors: ERR_BUSY when another process owns the root.
+ */
 int hal_storage_open(const char *root);
 /* Gives the root back. After the database was closed. */
 void hal_storage_close(void);
@@ -71,8 +74,9 @@ int64_t hal_storage_size(const char *path);
 /* Reserves real blocks for a file of that size (created or grown; never a hole); synced. */
 int hal_storage_reserve(const char *path, int64_t bytes);
 
-/* Calls fn for each entry (files and directories, not "." and ".."), in no order; fn returns 0 to go on, anything
- * else ends the walk and is returned. fn may remove the entry it is called with. Errors: ERR_NOT_FOUND. */
+/* Calls fn for each entry (files and directories, not "." and ".."), in no order; fn returns 0 to go on,
+ * anything else ends the walk and is returned. fn may remove the entry it is called with. Errors:
+ * ERR_NOT_FOUND. */
 int hal_storage_list(const char *path, int (*fn)(void *arg, const char *name), void *arg);
 
 #endif

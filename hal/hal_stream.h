@@ -16,15 +16,18 @@ struct hal_stream;
 
 struct hal_stream_ops {
 	/* Sends some of it: > 0 bytes taken, or an error; never 0 (len is at least 1).
-	 * Errors: ERR_TIMEOUT, ERR_CLOSED, ERR_RESET, ERR_UNREACHABLE, ERR_STOPPING (aborted), for TLS also ERR_TLS. */
+	 * Errors: ERR_TIMEOUT, ERR_CLOSED, ERR_RESET, ERR_UNREACHABLE, ERR_STOPPING (aborted), for TLS also
+	 * ERR_TLS. */
 	int (*send)(struct hal_stream *s, const void *bytes, size_t len, int64_t deadline_ms);
-	/* Receives some: > 0 bytes, or an error; never 0. The peer's orderly end is ERR_CLOSED. Errors as for send. */
+	/* Receives some: > 0 bytes, or an error; never 0. The peer's orderly end is ERR_CLOSED. Errors as for
+	 * send. */
 	int (*recv)(struct hal_stream *s, void *bytes, size_t cap, int64_t deadline_ms);
 	/* Waits until recv would not wait: 0, or ERR_TIMEOUT and the errors of recv. */
 	int (*poll)(struct hal_stream *s, int64_t deadline_ms);
 	/* Makes a waiting call in another thread return ERR_STOPPING, and every later one too. */
 	void (*abort)(struct hal_stream *s);
-	/* Releases it (TLS: tries close_notify without waiting, then closes the stream below). Exactly once. */
+	/* Releases it (TLS: tries close_notify without waiting, then closes the stream below). Exactly once.
+	 */
 	void (*close)(struct hal_stream *s);
 };
 
@@ -51,7 +54,8 @@ int hal_stream_connect(struct hal_socket *s, const struct hal_addr *to, int64_t 
  * ERR_DENIED, ERR_INVALID. */
 int hal_stream_listen(struct hal_listener *l, const struct hal_addr *at, struct hal_addr *bound);
 /* Errors: ERR_TIMEOUT, ERR_STOPPING, ERR_NO_MEMORY. *from may be NULL. */
-int hal_stream_accept(struct hal_listener *l, struct hal_socket *s, struct hal_addr *from, int64_t deadline_ms);
+int hal_stream_accept(struct hal_listener *l, struct hal_socket *s, struct hal_addr *from,
+		      int64_t deadline_ms);
 /* From any thread: makes a waiting hal_stream_accept return ERR_STOPPING, and every later one too. */
 void hal_stream_listen_abort(struct hal_listener *l);
 void hal_stream_listen_close(struct hal_listener *l);

@@ -1,8 +1,8 @@
 /* hal_thread: threads with a fixed stack, mutexes, conditions with absolute deadlines.
  *
- * All threads and all waits of our code go through here; that is what lets the simulator run the whole firmware
- * under one seeded scheduler. The objects are storage of the caller, initialised once, and must not move.
- * A mutex is not recursive. Nothing here may be called from a signal handler.
+ * All threads and all waits of our code go through here; that is what lets the simulator run the whole
+ * firmware under one seeded scheduler. The objects are storage of the caller, initialised once, and must not
+ * move. A mutex is not recursive. Nothing here may be called from a signal handler.
  */
 #ifndef POSTERN_HAL_THREAD_H
 #define POSTERN_HAL_THREAD_H
@@ -20,9 +20,10 @@ struct hal_cond {
 	uint64_t opaque[8];
 };
 
-/* Starts fn(arg). name: at most 15 bytes, shown by the OS and the simulator's traces. stack_bytes is rounded up to
- * the platform's minimum. Errors: ERR_NO_MEMORY. */
-int hal_thread_start(struct hal_thread *t, const char *name, size_t stack_bytes, void (*fn)(void *arg), void *arg);
+/* Starts fn(arg). name: at most 15 bytes, shown by the OS and the simulator's traces. stack_bytes is rounded
+ * up to the platform's minimum. Errors: ERR_NO_MEMORY. */
+int hal_thread_start(struct hal_thread *t, const char *name, size_t stack_bytes, void (*fn)(void *arg),
+		     void *arg);
 
 /* Waits until fn returned, and releases the thread. Once for every thread started. */
 void hal_thread_join(struct hal_thread *t);

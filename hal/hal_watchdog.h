@@ -4,7 +4,8 @@
 
 #include <stdint.h>
 
-/* device: a path such as /dev/watchdog, or "none". Errors: ERR_NOT_FOUND, ERR_BUSY, ERR_DENIED, ERR_UNSUPPORTED. */
+/* device: a path such as /dev/watchdog, or "none". Errors: ERR_NOT_FOUND, ERR_BUSY, ERR_DENIED,
+ * ERR_UNSUPPORTED. */
 int hal_watchdog_open(const char *device);
 /* The longest time between two kicks, in ms; HAL_FOREVER with none. */
 int64_t hal_watchdog_period_ms(void);

@@ -35,8 +35,7 @@ static bool content_type_is_json(struct str type)
 {
 	const char *end = type.len > 0 ? memchr(type.ptr, ';', type.len) : NULL;
 
-	if (end)
-		type.len = (size_t)(end - type.ptr);
+	if (end) type.len = (size_t)(end - type.ptr);
 	type = str_trim(type);
 	return type.len == 0 || str_eq_nocase(type, STR("application/json")) ||
 	       str_eq_nocase(type, STR("text/json")) ||
@@ -50,12 +49,9 @@ static int refuse_job(struct api_request *r, const struct submission *s, size_t 
 	struct job_problem problem = s->jobs[index]->problem;
 	char pointer[sizeof(problem.pointer) + 24];
 
-	if (err == ERR_TOO_LARGE && !r->large)
-		return API_MORE_MEMORY;
-	if (err == ERR_ENTROPY)
-		return api_refuse_err(r, err);
-	if (!problem.reason[0])
-		snprintf(problem.reason, sizeof(problem.reason), "%s", err_text(err));
+	if (err == ERR_TOO_LARGE && !r->large) return API_MORE_MEMORY;
+	if (err == ERR_ENTROPY) return api_refuse_err(r, err);
+	if (!problem.reason[0]) snprintf(problem.reason, sizeof(problem.reason), "%s", err_text(err));
 	if (s->array)
 		snprintf(pointer, sizeof(pointer), "/%zu%s", index, problem.pointer);
 	else
@@ -110,7 +106,8 @@ static int submit_answered(struct api_request *r)
 
 static int array_too_long(struct api_request *r)
 {
-	return api_refuse_at(r, 413, "more jobs in one array than this gateway has memory for: send fewer at a time", "");
+	return api_refuse_at(
+		r, 413, "more jobs in one array than this gateway has memory for: send fewer at a time", "");
 }
 
 static int submit_to_store(struct api_request *r, struct submission *s)
@@ -119,12 +116,12 @@ static int submit_to_store(struct api_request *r, struct submission *s)
 
 	for (size_t i = 0; i + 1 < s->count; i++)
 		s->jobs[i]->accept.with = &s->jobs[i + 1]->accept;
-	/* What is left holds the answer: the members of each job and its Message-ID, escaped (no control bytes in it). */
+	/* What is left holds the answer: the members of each job and its Message-ID, escaped (no control
+	 * bytes in it). */
 	for (size_t i = 0; i < s->count; i++)
 		answer += 96 + 2 * s->jobs[i]->accept.message_id.len;
 	r->state = s;
-	if (r->arena.cap - r->arena.used < answer)
-		return r->large ? array_too_long(r) : API_MORE_MEMORY;
+	if (r->arena.cap - r->arena.used < answer) return r->large ? array_too_long(r) : API_MORE_MEMORY;
 	api_reply_begin(r, 202);
 	return api_store(r, &s->jobs[0]->accept.op, submit_answered);
 }
@@ -163,8 +160,7 @@ static struct submission *submission_begin(struct api_request *r, size_t count)
 static int judge_one(struct api_request *r, struct submission *s, size_t index, struct str src)
 {
 	s->jobs[index] = api_take(r, sizeof(struct intake));
-	if (!s->jobs[index])
-		return ERR_NO_MEMORY;
+	if (!s->jobs[index]) return ERR_NO_MEMORY;
 	return intake_job(s->jobs[index], &r->arena, src);
 }
 
@@ -175,18 +171,14 @@ static int submit_array(struct api_request *r, struct str body)
 	size_t at = 0, count;
 	int rc;
 
-	if (count_elements(r, body, &count) < 0)
-		return API_DONE;
+	if (count_elements(r, body, &count) < 0) return API_DONE;
 	s = submission_begin(r, count);
-	if (!s)
-		return api_no_memory(r);
+	if (!s) return api_no_memory(r);
 	s->array = true;
 	for (size_t i = 0; intake_array_next(body, &at, &element) == 1; i++) {
 		rc = judge_one(r, s, i, element);
-		if (rc == ERR_NO_MEMORY)
-			return r->large ? array_too_long(r) : API_MORE_MEMORY;
-		if (rc < 0)
-			return refuse_job(r, s, i, rc);
+		if (rc == ERR_NO_MEMORY) return r->large ? array_too_long(r) : API_MORE_MEMORY;
+		if (rc < 0) return refuse_job(r, s, i, rc);
 	}
 	return submit_to_store(r, s);
 }
@@ -197,16 +189,12 @@ int api_emails_submit(struct api_request *r)
 	struct submission *s;
 	int rc;
 
-	if (!content_type_is_json(r->content_type))
-		return api_refuse(r, 415, "jobs are application/json");
-	if (intake_is_array(body))
-		return submit_array(r, body);
+	if (!content_type_is_json(r->content_type)) return api_refuse(r, 415, "jobs are application/json");
+	if (intake_is_array(body)) return submit_array(r, body);
 	s = submission_begin(r, 1);
-	if (!s)
-		return api_no_memory(r);
+	if (!s) return api_no_memory(r);
 	rc = judge_one(r, s, 0, body);
-	if (rc == ERR_NO_MEMORY)
-		return api_no_memory(r);
+	if (rc == ERR_NO_MEMORY) return api_no_memory(r);
 	return rc < 0 ? refuse_job(r, s, 0, rc) : submit_to_store(r, s);
 }
 
@@ -265,19 +253,16 @@ static int list_answered(struct api_request *r)
 {
 	struct listing *l = r->state;
 
-	if (l->list.op.rc < 0)
-		return api_refuse_err(r, l->list.op.rc);
+	if (l->list.op.rc < 0) return api_refuse_err(r, l->list.op.rc);
 	for (size_t i = 0; i < l->list.count; i++) {
-		if (reply_is_nearly_full(r))
-			return r->large ? list_end(r, l->list.cursor) : API_MORE_MEMORY;
+		if (reply_is_nearly_full(r)) return r->large ? list_end(r, l->list.cursor) : API_MORE_MEMORY;
 		api_put_open(&r->reply, NULL, '{');
 		put_job(&r->reply, &l->jobs[i]);
 		api_put_close(&r->reply, '}');
 		l->list.cursor = l->jobs[i].id;
 	}
 	l->left -= l->list.count;
-	if (!l->list.more || l->left == 0)
-		return list_end(r, l->list.more ? l->list.cursor : 0);
+	if (!l->list.more || l->left == 0) return list_end(r, l->list.more ? l->list.cursor : 0);
 	l->list.cap = l->left < LIST_PAGE ? (size_t)l->left : LIST_PAGE;
 	return api_store(r, &l->list.op, list_answered);
 }
@@ -304,8 +289,7 @@ static int list_filters(struct api_request *r, struct store_job_list *list, uint
 	struct str state;
 	uint64_t cursor = 0;
 
-	if (api_query_check(r, names) < 0)
-		return -1;
+	if (api_query_check(r, names) < 0) return -1;
 	state = api_query_get(r, "state");
 	if (state.len > 0) {
 		if (job_state_parse(state, &list->state) < 0) {
@@ -330,14 +314,11 @@ int api_emails_list(struct api_request *r)
 {
 	struct listing *l = api_take(r, sizeof(*l));
 
-	if (!l)
-		return api_no_memory(r);
+	if (!l) return api_no_memory(r);
 	store_job_list_init(&l->list);
 	l->left = LIST_LIMIT_DEFAULT;
-	if (list_filters(r, &l->list, &l->left) < 0)
-		return API_DONE;
-	if (l->left == 0)
-		return api_refuse(r, 400, "limit is at least 1");
+	if (list_filters(r, &l->list, &l->left) < 0) return API_DONE;
+	if (l->left == 0) return api_refuse(r, 400, "limit is at least 1");
 	l->list.jobs = l->jobs;
 	l->list.cap = l->left < LIST_PAGE ? (size_t)l->left : LIST_PAGE;
 	r->state = l;
@@ -365,8 +346,7 @@ static int show_attempts(struct api_request *r)
 	struct showing *s = r->state;
 	struct buf *b = &r->reply;
 
-	if (s->attempts.op.rc < 0)
-		return api_refuse_err(r, s->attempts.op.rc);
+	if (s->attempts.op.rc < 0) return api_refuse_err(r, s->attempts.op.rc);
 	for (size_t i = 0; i < s->attempts.count; i++) {
 		const struct store_attempt *a = &s->attempt[i];
 
@@ -408,8 +388,7 @@ static int show_rcpts(struct api_request *r)
 	struct showing *s = r->state;
 	struct buf *b = &r->reply;
 
-	if (s->rcpts.op.rc < 0)
-		return api_refuse_err(r, s->rcpts.op.rc);
+	if (s->rcpts.op.rc < 0) return api_refuse_err(r, s->rcpts.op.rc);
 	for (size_t i = 0; i < s->rcpts.count; i++) {
 		const struct store_rcpt *p = &s->rcpt[i];
 
@@ -422,8 +401,7 @@ static int show_rcpts(struct api_request *r)
 		api_put_close(b, '}');
 		s->rcpts.from = p->n + 1;
 	}
-	if (s->rcpts.count == s->rcpts.cap)
-		return api_store(r, &s->rcpts.op, show_rcpts);
+	if (s->rcpts.count == s->rcpts.cap) return api_store(r, &s->rcpts.op, show_rcpts);
 	api_put_close(b, ']');
 	api_put_open(b, "attempts", '[');
 	return api_store(r, &s->attempts.op, show_attempts);
@@ -433,8 +411,7 @@ static int show_job(struct api_request *r)
 {
 	struct showing *s = r->state;
 
-	if (s->get.op.rc < 0)
-		return api_refuse_err(r, s->get.op.rc);
+	if (s->get.op.rc < 0) return api_refuse_err(r, s->get.op.rc);
 	api_reply_begin(r, 200);
 	api_put_open(&r->reply, NULL, '{');
 	api_put_bool(&r->reply, "success", true);
@@ -448,12 +425,9 @@ int api_emails_show(struct api_request *r)
 	static const char *const names[] = {NULL};
 	struct showing *s = api_take(r, sizeof(*s));
 
-	if (!s)
-		return api_no_memory(r);
-	if (api_query_check(r, names) < 0)
-		return API_DONE;
-	if (api_path_id(r) == 0)
-		return api_refuse_err(r, ERR_NOT_FOUND);
+	if (!s) return api_no_memory(r);
+	if (api_query_check(r, names) < 0) return API_DONE;
+	if (api_path_id(r) == 0) return api_refuse_err(r, ERR_NOT_FOUND);
 	store_job_get_init(&s->get);
 	store_rcpt_list_init(&s->rcpts);
 	store_attempt_list_init(&s->attempts);
@@ -489,10 +463,8 @@ int api_emails_requeue(struct api_request *r)
 {
 	struct store_requeue *q = api_take(r, sizeof(*q));
 
-	if (!q)
-		return api_no_memory(r);
-	if (api_path_id(r) == 0)
-		return api_refuse_err(r, ERR_NOT_FOUND);
+	if (!q) return api_no_memory(r);
+	if (api_path_id(r) == 0) return api_refuse_err(r, ERR_NOT_FOUND);
 	store_requeue_init(q);
 	q->id = api_path_id(r);
 	r->state = q;
@@ -532,8 +504,7 @@ static int cancel_found(struct api_request *r)
 {
 	struct cancelling *c = r->state;
 
-	if (c->get.op.rc < 0)
-		return api_refuse_err(r, c->get.op.rc);
+	if (c->get.op.rc < 0) return api_refuse_err(r, c->get.op.rc);
 	store_cancel_init(&c->cancel);
 	c->cancel.id = c->get.job.id;
 	cancel_event(c);
@@ -544,10 +515,8 @@ int api_emails_cancel(struct api_request *r)
 {
 	struct cancelling *c = api_take(r, sizeof(*c));
 
-	if (!c)
-		return api_no_memory(r);
-	if (api_path_id(r) == 0)
-		return api_refuse_err(r, ERR_NOT_FOUND);
+	if (!c) return api_no_memory(r);
+	if (api_path_id(r) == 0) return api_refuse_err(r, ERR_NOT_FOUND);
 	store_job_get_init(&c->get);
 	c->get.id = api_path_id(r);
 	r->state = c;
@@ -575,8 +544,7 @@ static int requeue_many_answered(struct api_request *r)
 	int rc = q->op.op.rc;
 
 	if (q->all) {
-		if (rc < 0)
-			return api_refuse_err(r, rc);
+		if (rc < 0) return api_refuse_err(r, rc);
 		q->requeued += q->op.count;
 		q->left = q->op.count; /* until there are no more */
 	} else if (rc == 0) {
@@ -620,12 +588,10 @@ static const char *requeue_read(struct requeueing *q, const struct json *body)
 	struct json_iter it;
 	int64_t id;
 
-	if (json_type(body) != JSON_OBJECT)
-		return "an object with ids or state is needed";
+	if (json_type(body) != JSON_OBJECT) return "an object with ids or state is needed";
 	ids = json_get(body, "ids");
 	state = json_get(body, "state");
-	if (!ids == !state)
-		return "one of ids and state is needed";
+	if (!ids == !state) return "one of ids and state is needed";
 	if (state) {
 		q->all = true;
 		q->left = 1;
@@ -637,8 +603,7 @@ static const char *requeue_read(struct requeueing *q, const struct json *body)
 		return "ids is an array of at most 1000 numbers";
 	json_iter_init(&it, ids);
 	while (json_iter_next(&it, NULL, &v))
-		if (!json_int(v, &id) || id < 1)
-			return "ids is an array of at most 1000 numbers";
+		if (!json_int(v, &id) || id < 1) return "ids is an array of at most 1000 numbers";
 	json_iter_init(&q->ids, ids);
 	q->left = json_count(ids);
 	return NULL;
@@ -652,15 +617,11 @@ int api_emails_requeue_many(struct api_request *r)
 	struct json_error error;
 	const char *why;
 
-	if (!q || !text)
-		return api_no_memory(r);
-	if (r->body_len > 0)
-		memcpy(text, r->memory, r->body_len);
-	if (json_parse(&r->arena, text, r->body_len, &body, &error) < 0)
-		return api_refuse(r, 400, error.why);
+	if (!q || !text) return api_no_memory(r);
+	if (r->body_len > 0) memcpy(text, r->memory, r->body_len);
+	if (json_parse(&r->arena, text, r->body_len, &body, &error) < 0) return api_refuse(r, 400, error.why);
 	why = requeue_read(q, body);
-	if (why)
-		return api_refuse(r, 400, why);
+	if (why) return api_refuse(r, 400, why);
 	/* With a state it is one operation, handed in again and again: the store knows from it how far it
 	 * came. */
 	store_requeue_init(&q->op);
@@ -685,13 +646,11 @@ static int results_answered(struct api_request *r)
 {
 	struct resulting *e = r->state;
 
-	if (e->list.op.rc < 0)
-		return api_refuse_err(r, e->list.op.rc);
+	if (e->list.op.rc < 0) return api_refuse_err(r, e->list.op.rc);
 	for (size_t i = 0; i < e->list.count; i++) {
 		if (e->left == 0 || reply_is_nearly_full(r) ||
 		    r->reply.cap - r->reply.len < e->events[i].len + REPLY_SPARE) {
-			if (e->left > 0 && !r->large)
-				return API_MORE_MEMORY;
+			if (e->left > 0 && !r->large) return API_MORE_MEMORY;
 			return list_end(r, e->list.after);
 		}
 		api_put_open(&r->reply, NULL, '{');
@@ -703,8 +662,7 @@ static int results_answered(struct api_request *r)
 		e->list.after = e->events[i].seq;
 		e->left--;
 	}
-	if (e->list.count < e->list.cap)
-		return list_end(r, 0);
+	if (e->list.count < e->list.cap) return list_end(r, 0);
 	return api_store(r, &e->list.op, results_answered);
 }
 
@@ -714,14 +672,12 @@ int api_results(struct api_request *r)
 	struct resulting *e = api_take(r, sizeof(*e));
 	uint64_t after = 0;
 
-	if (!e)
-		return api_no_memory(r);
+	if (!e) return api_no_memory(r);
 	e->left = 100;
 	if (api_query_check(r, names) < 0 || api_query_number(r, "after", INT64_MAX, &after) < 0 ||
 	    api_query_number(r, "limit", LIST_LIMIT_MAX, &e->left) < 0)
 		return API_DONE;
-	if (e->left == 0)
-		return api_refuse(r, 400, "limit is at least 1");
+	if (e->left == 0) return api_refuse(r, 400, "limit is at least 1");
 	store_event_list_init(&e->list);
 	e->list.after = (int64_t)after;
 	e->list.events = e->events;

@@ -101,8 +101,7 @@ static bool large_take(struct slot *s)
 	for (int i = 0; i < API_LARGE_COUNT; i++) {
 		char *memory = front.large_memory + (size_t)i * front.large_bytes;
 
-		if (front.large_taken[i])
-			continue;
+		if (front.large_taken[i]) continue;
 		front.large_taken[i] = true;
 		memcpy(memory, r->memory, r->body_len);
 		r->memory = memory;
@@ -145,16 +144,14 @@ static void large_give_back(struct slot *s)
 {
 	struct slot *first;
 
-	if (s->large < 0)
-		return;
+	if (s->large < 0) return;
 	front.large_taken[s->large] = false;
 	s->large = -1;
 	hal_mutex_lock(&front.mutex);
 	first = front.large_first;
 	if (first) {
 		front.large_first = first->next;
-		if (!first->next)
-			front.large_last = NULL;
+		if (!first->next) front.large_last = NULL;
 		first->next = NULL;
 		first->waits_large = false;
 		resume(first);
@@ -180,13 +177,11 @@ static enum MHD_Result send_reply(struct slot *s)
 	char seconds[16];
 	struct buf b;
 
-	if (!response)
-		return MHD_NO;
+	if (!response) return MHD_NO;
 	MHD_add_response_header(response, "Content-Type", r->type);
 	MHD_add_response_header(response, "Cache-Control", "no-store");
 	MHD_add_response_header(response, "X-Content-Type-Options", "nosniff");
-	if (r->allow)
-		MHD_add_response_header(response, "Allow", r->allow);
+	if (r->allow) MHD_add_response_header(response, "Allow", r->allow);
 	if (r->retry_after_s > 0) {
 		buf_init(&b, seconds, sizeof(seconds));
 		buf_printf(&b, "%u", r->retry_after_s);
@@ -214,8 +209,7 @@ static enum api_method method_of(const char *method)
 		       {"DELETE", API_DELETE}};
 
 	for (size_t i = 0; i < sizeof(methods) / sizeof(methods[0]); i++)
-		if (strcmp(method, methods[i].name) == 0)
-			return methods[i].method;
+		if (strcmp(method, methods[i].name) == 0) return methods[i].method;
 	return API_METHOD_OTHER;
 }
 
@@ -241,8 +235,7 @@ static void split_uri(struct slot *s)
 static enum MHD_Result count_length(void *count, enum MHD_ValueKind kind, const char *name, const char *value)
 {
 	(void)kind, (void)value;
-	if (str_eq_nocase(str_from(name), STR("Content-Length")))
-		++*(unsigned *)count;
+	if (str_eq_nocase(str_from(name), STR("Content-Length"))) ++*(unsigned *)count;
 	return MHD_YES;
 }
 
@@ -281,15 +274,13 @@ static enum MHD_Result head_arrived(struct slot *s, const char *method)
 		api_refuse(r, 414, "the address is too long");
 		s->refused = true;
 	}
-	if (length.ptr && str_to_u64(length, UINT64_MAX, &bytes) < 0)
-		bytes = UINT64_MAX;
+	if (length.ptr && str_to_u64(length, UINT64_MAX, &bytes) < 0) bytes = UINT64_MAX;
 	if (!s->refused && bytes > r->body_max) {
 		api_refuse(r, 413, "the body is larger than allowed");
 		s->refused = true;
 	}
 	/* A client that asks first (Expect: 100-continue), or would send without end, is answered at once. */
-	if (s->refused && (bytes > DRAIN_MAX || field(s->connection, "Expect").ptr))
-		return send_reply(s);
+	if (s->refused && (bytes > DRAIN_MAX || field(s->connection, "Expect").ptr)) return send_reply(s);
 	return MHD_YES;
 }
 
@@ -350,8 +341,7 @@ static enum MHD_Result go_on(struct slot *s)
 		set_turn(s, TURN_HANDED);
 		switch (api_handle(&s->request)) {
 		case API_PENDING:
-			if (wait_for_store(s))
-				return MHD_YES;
+			if (wait_for_store(s)) return MHD_YES;
 			break;
 		case API_MORE_MEMORY:
 			if (!large_take(s)) {
@@ -372,8 +362,7 @@ void api_front_complete(struct api_request *r)
 	hal_mutex_lock(&front.mutex);
 	waits = s->turn == TURN_WAITING;
 	s->turn = TURN_READY;
-	if (waits)
-		resume(s);
+	if (waits) resume(s);
 	hal_mutex_unlock(&front.mutex);
 }
 
@@ -388,8 +377,7 @@ static void *on_uri(void *arg, const char *uri, struct MHD_Connection *c)
 	/* There are as many slots as connections, and a connection has one request at a time. */
 	CHECK(s);
 	s->connection = c;
-	if (str_copy(s->uri, sizeof(s->uri), str_from(uri)) < 0)
-		s->uri_too_long = true;
+	if (str_copy(s->uri, sizeof(s->uri), str_from(uri)) < 0) s->uri_too_long = true;
 	return s;
 }
 
@@ -399,12 +387,9 @@ static enum MHD_Result on_request(void *arg, struct MHD_Connection *c, const cha
 	struct slot *s = *state;
 
 	(void)arg, (void)c, (void)url, (void)version;
-	if (!s->begun)
-		return head_arrived(s, method);
-	if (*data_len > 0)
-		return body_arrived(s, data, data_len);
-	if (s->refused)
-		return send_reply(s);
+	if (!s->begun) return head_arrived(s, method);
+	if (*data_len > 0) return body_arrived(s, data, data_len);
+	if (s->refused) return send_reply(s);
 	return go_on(s);
 }
 
@@ -412,8 +397,7 @@ static void on_completed(void *arg, struct MHD_Connection *c, void **state,
 			 enum MHD_RequestTerminationCode how)
 {
 	(void)arg, (void)c, (void)how;
-	if (*state)
-		slot_give_back(*state);
+	if (*state) slot_give_back(*state);
 	*state = NULL;
 }
 
@@ -424,8 +408,7 @@ static void accept_all(unsigned listener)
 	for (;;) {
 		int fd = hal_local_accept(front.listeners[listener]);
 
-		if (fd < 0)
-			return;
+		if (fd < 0) return;
 		if (fd >= DESCRIPTORS) {
 			hal_local_close(fd, NULL);
 			continue;
@@ -464,8 +447,7 @@ static void run_once(int64_t wait_ms)
 	front.listeners[n] = MHD_get_daemon_info(front.daemon, MHD_DAEMON_INFO_EPOLL_FD)->epoll_fd;
 	ready = hal_local_wait(front.listeners, n + 1, hal_clock_in(wait_ms));
 	for (unsigned i = 0; i < n; i++)
-		if (ready & UINT32_C(1) << i)
-			accept_all(i);
+		if (ready & UINT32_C(1) << i) accept_all(i);
 	MHD_run(front.daemon);
 }
 
@@ -504,10 +486,8 @@ static int listen_local(const char *path, unsigned mode, enum api_peer peer)
 	char *kept = front.path_text[peer];
 	int fd = str_copy(kept, sizeof(front.path_text[0]), str_from(path));
 
-	if (fd == 0)
-		fd = hal_local_listen(kept, mode);
-	if (fd < 0)
-		return fd;
+	if (fd == 0) fd = hal_local_listen(kept, mode);
+	if (fd < 0) return fd;
 	front.listeners[n] = fd;
 	front.peers[n] = peer;
 	front.paths[n] = kept;
@@ -521,14 +501,12 @@ static int listen_tcp(const struct hal_addr *at)
 	struct hal_addr bound;
 	int fd = hal_local_listen_tcp(at, &bound);
 
-	if (fd < 0)
-		return fd;
+	if (fd < 0) return fd;
 	front.listeners[n] = fd;
 	front.peers[n] = API_PEER_TCP;
 	front.paths[n] = NULL;
 	front.listener_count++;
-	if (front.port == 0)
-		front.port = bound.port;
+	if (front.port == 0) front.port = bound.port;
 	return 0;
 }
 
@@ -582,11 +560,9 @@ int api_front_start(const struct api_config *config, char *what, size_t what_cap
 	}
 	if (rc == 0) {
 		rc = hal_thread_start(&front.thread, "http", THREAD_STACK, front_thread, NULL);
-		if (rc < 0)
-			MHD_stop_daemon(front.daemon);
+		if (rc < 0) MHD_stop_daemon(front.daemon);
 	}
-	if (rc < 0)
-		close_listeners();
+	if (rc < 0) close_listeners();
 	front.running = rc == 0;
 	return rc;
 }
@@ -602,8 +578,7 @@ static void wake_thread(void)
 
 void api_front_stop(void)
 {
-	if (!front.running)
-		return;
+	if (!front.running) return;
 	hal_mutex_lock(&front.mutex);
 	front.stop = true;
 	hal_mutex_unlock(&front.mutex);

@@ -6,12 +6,9 @@
 
 static int hex(char c)
 {
-	if (c >= '0' && c <= '9')
-		return c - '0';
-	if (c >= 'a' && c <= 'f')
-		return c - 'a' + 10;
-	if (c >= 'A' && c <= 'F')
-		return c - 'A' + 10;
+	if (c >= '0' && c <= '9') return c - '0';
+	if (c >= 'a' && c <= 'f') return c - 'a' + 10;
+	if (c >= 'A' && c <= 'F') return c - 'A' + 10;
 	return -1;
 }
 
@@ -22,8 +19,7 @@ static struct str decode(struct api_request *r, struct str in)
 	char *out = arena_take(&r->arena, in.len + 1);
 	struct str none = {0}, s = {out, 0};
 
-	if (!out)
-		return none;
+	if (!out) return none;
 	for (size_t i = 0; i < in.len; i++) {
 		char c = in.ptr[i];
 
@@ -33,13 +29,11 @@ static struct str decode(struct api_request *r, struct str in)
 			int high = i + 2 < in.len ? hex(in.ptr[i + 1]) : -1;
 			int low = i + 2 < in.len ? hex(in.ptr[i + 2]) : -1;
 
-			if (high < 0 || low < 0)
-				return none;
+			if (high < 0 || low < 0) return none;
 			c = (char)(high * 16 + low);
 			i += 2;
 		}
-		if (c == '\0')
-			return none;
+		if (c == '\0') return none;
 		out[s.len++] = c;
 	}
 	return str_is_utf8(s) ? s : none;
@@ -51,8 +45,7 @@ static bool next_pair(struct str *query, struct str *name, struct str *value)
 	const char *end, *eq;
 	struct str pair = *query;
 
-	if (query->len == 0)
-		return false;
+	if (query->len == 0) return false;
 	end = memchr(query->ptr, '&', query->len);
 	if (end) {
 		pair.len = (size_t)(end - query->ptr);
@@ -76,8 +69,7 @@ struct str api_query_get(struct api_request *r, const char *name)
 	struct str query = r->query, key, value, none = {0};
 
 	while (next_pair(&query, &key, &value))
-		if (str_eq(key, str_from(name)))
-			return decode(r, value);
+		if (str_eq(key, str_from(name))) return decode(r, value);
 	return none;
 }
 
@@ -103,13 +95,10 @@ int api_query_check(struct api_request *r, const char *const *names)
 
 		while (names[n] && !str_eq(key, str_from(names[n])))
 			n++;
-		if (!names[n])
-			return refuse(r, "unknown query parameter: ", key);
-		if (seen & 1u << n)
-			return refuse(r, "query parameter given twice: ", key);
+		if (!names[n]) return refuse(r, "unknown query parameter: ", key);
+		if (seen & 1u << n) return refuse(r, "query parameter given twice: ", key);
 		seen |= 1u << n;
-		if (!decode(r, value).ptr)
-			return refuse(r, "query parameter does not decode: ", key);
+		if (!decode(r, value).ptr) return refuse(r, "query parameter does not decode: ", key);
 	}
 	return 0;
 }
@@ -118,7 +107,6 @@ int api_query_number(struct api_request *r, const char *name, uint64_t max, uint
 {
 	struct str text = api_query_get(r, name);
 
-	if (!text.ptr || (text.len > 0 && str_to_u64(text, max, out) == 0))
-		return 0;
+	if (!text.ptr || (text.len > 0 && str_to_u64(text, max, out) == 0)) return 0;
 	return refuse(r, "not a number in range: ", str_from(name));
 }

@@ -90,8 +90,7 @@ void api_reconfigure(const struct api_config *config)
 {
 	hal_mutex_lock(&api.mutex);
 	memcpy(api.config.name, config->name, sizeof(api.config.name));
-	if (config->job_bytes < api.config.job_bytes)
-		api.config.job_bytes = config->job_bytes;
+	if (config->job_bytes < api.config.job_bytes) api.config.job_bytes = config->job_bytes;
 	api.config.retry_max = config->retry_max;
 	api.config.rss_limit_bytes = config->rss_limit_bytes;
 	hal_mutex_unlock(&api.mutex);
@@ -156,8 +155,7 @@ void *api_take(struct api_request *r, size_t bytes)
 
 int api_no_memory(struct api_request *r)
 {
-	if (!r->large)
-		return API_MORE_MEMORY;
+	if (!r->large) return API_MORE_MEMORY;
 	r->retry_after_s = 1;
 	return api_refuse(r, 503, "no memory for this request");
 }
@@ -178,8 +176,7 @@ int api_refuse_at(struct api_request *r, int status, const char *error, const ch
 	api_put_open(&r->reply, NULL, '{');
 	api_put_bool(&r->reply, "success", false);
 	api_put_str(&r->reply, "error", str_from(error));
-	if (pointer)
-		api_put_str(&r->reply, "pointer", str_from(pointer));
+	if (pointer) api_put_str(&r->reply, "pointer", str_from(pointer));
 	api_put_close(&r->reply, '}');
 	return API_DONE;
 }
@@ -223,8 +220,7 @@ static bool path_matches(struct str path, const char *pattern)
 			while (i + digits < path.len && path.ptr[i + digits] >= '0' &&
 			       path.ptr[i + digits] <= '9')
 				digits++;
-			if (digits == 0 || digits > 18)
-				return false;
+			if (digits == 0 || digits > 18) return false;
 			i += digits;
 			pattern += 2;
 		} else if (i >= path.len || path.ptr[i++] != *pattern++) {
@@ -239,8 +235,7 @@ int64_t api_path_id(const struct api_request *r)
 	int64_t id = 0;
 
 	for (size_t i = 0; i < r->path.len; i++)
-		if (r->path.ptr[i] >= '0' && r->path.ptr[i] <= '9')
-			id = id * 10 + (r->path.ptr[i] - '0');
+		if (r->path.ptr[i] >= '0' && r->path.ptr[i] <= '9') id = id * 10 + (r->path.ptr[i] - '0');
 	return id;
 }
 
@@ -249,8 +244,7 @@ static const char *allow_of(struct str path)
 	bool get = false, post = false;
 
 	for (size_t i = 0; i < sizeof(routes) / sizeof(routes[0]); i++) {
-		if (!path_matches(path, routes[i].path))
-			continue;
+		if (!path_matches(path, routes[i].path)) continue;
 		get |= routes[i].method == API_GET;
 		post |= routes[i].method == API_POST;
 	}
@@ -284,17 +278,14 @@ static bool host_is_loopback(struct str host)
 	if (host.len > 0 && host.ptr[0] == '[') {
 		const char *end = memchr(host.ptr, ']', host.len);
 
-		if (!end)
-			return false;
+		if (!end) return false;
 		host = (struct str){host.ptr + 1, (size_t)(end - host.ptr) - 1};
 	} else if (host.len > 0) {
 		const char *colon = memchr(host.ptr, ':', host.len);
 
-		if (colon)
-			host.len = (size_t)(colon - host.ptr);
+		if (colon) host.len = (size_t)(colon - host.ptr);
 	}
-	if (str_eq_nocase(host, STR("localhost")))
-		return true;
+	if (str_eq_nocase(host, STR("localhost"))) return true;
 	return str_copy(text, sizeof(text), host) == 0 && hal_addr_parse(text, 0, &addr) == 0 &&
 	       hal_addr_is_loopback(&addr);
 }
@@ -307,10 +298,8 @@ static bool origin_is_own(const struct api_request *r)
 	if (r->fetch_site.ptr && !str_eq(r->fetch_site, STR("same-origin")) &&
 	    !str_eq(r->fetch_site, STR("none")))
 		return false;
-	if (!origin.ptr)
-		return true;
-	if (!str_starts_nocase(origin, STR("http://")))
-		return false;
+	if (!origin.ptr) return true;
+	if (!str_starts_nocase(origin, STR("http://"))) return false;
 	origin.ptr += 7;
 	origin.len -= 7;
 	return str_eq_nocase(origin, r->host);
@@ -321,8 +310,7 @@ static int judge_peer(struct api_request *r)
 	switch (r->peer) {
 	case API_PEER_SOCKET: return 0;
 	case API_PEER_SUBMIT:
-		if (r->route->submit)
-			return 0;
+		if (r->route->submit) return 0;
 		api_refuse(r, 403, "this socket takes submissions only");
 		return -1;
 	case API_PEER_TCP: break;
@@ -350,10 +338,8 @@ int api_begin(struct api_request *r)
 	r->route = NULL;
 	r->allow = NULL;
 	memory_begin(r);
-	if (find_route(r) < 0 || judge_peer(r) < 0)
-		return API_DONE;
-	if (r->route->method == API_POST)
-		r->body_max = r->route->job ? config.job_bytes : BODY_MAX_OTHER;
+	if (find_route(r) < 0 || judge_peer(r) < 0) return API_DONE;
+	if (r->route->method == API_POST) r->body_max = r->route->job ? config.job_bytes : BODY_MAX_OTHER;
 	if (api_is_stopping() && r->route->handle != api_alive && r->route->handle != api_ready) {
 		r->retry_after_s = 5;
 		return api_refuse(r, 503, "the gateway is stopping");
@@ -377,8 +363,7 @@ int api_handle(struct api_request *r)
 		else
 			rc = api_refuse(r, 500, "the answer is too long");
 	}
-	if (rc == API_MORE_MEMORY)
-		r->step = NULL;
+	if (rc == API_MORE_MEMORY) r->step = NULL;
 	return rc;
 }
 
@@ -387,8 +372,7 @@ int api_handle(struct api_request *r)
 static void put_name(struct buf *b, const char *name)
 {
 	/* A structure's bracket is the only thing that ends in one of these: strings end in a quote. */
-	if (b->len > 0 && b->ptr[b->len - 1] != '{' && b->ptr[b->len - 1] != '[')
-		buf_puts(b, ",");
+	if (b->len > 0 && b->ptr[b->len - 1] != '{' && b->ptr[b->len - 1] != '[') buf_puts(b, ",");
 	if (name) {
 		buf_puts(b, "\"");
 		buf_puts(b, name);

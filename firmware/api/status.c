@@ -20,10 +20,8 @@ static int begin(struct api_request *r, int (*step)(struct api_request *r))
 	static const char *const names[] = {NULL};
 	struct facts *f = api_take(r, sizeof(*f));
 
-	if (!f)
-		return api_no_memory(r);
-	if (api_query_check(r, names) < 0)
-		return API_DONE;
+	if (!f) return api_no_memory(r);
+	if (api_query_check(r, names) < 0) return API_DONE;
 	store_status_init(&f->store);
 	r->state = f;
 	return api_store(r, &f->store.op, step);
@@ -64,8 +62,7 @@ static int health_answered(struct api_request *r)
 {
 	struct facts *f = r->state;
 
-	if (f->store.op.rc < 0)
-		return api_refuse_err(r, f->store.op.rc);
+	if (f->store.op.rc < 0) return api_refuse_err(r, f->store.op.rc);
 	judge(r);
 	api_reply_begin(r, f->health.overall == HEALTH_DOWN ? 503 : 200);
 	api_put_open(&r->reply, NULL, '{');
@@ -92,8 +89,7 @@ static int ready_answered(struct api_request *r)
 {
 	struct facts *f = r->state;
 
-	if (f->store.op.rc < 0)
-		return api_refuse(r, 503, err_text(f->store.op.rc));
+	if (f->store.op.rc < 0) return api_refuse(r, 503, err_text(f->store.op.rc));
 	judge(r);
 	if (!f->health.ready) {
 		for (int p = 0; p < HEALTH_PART_COUNT; p++)
@@ -108,8 +104,7 @@ static int ready_answered(struct api_request *r)
 
 int api_ready(struct api_request *r)
 {
-	if (api_is_stopping())
-		return api_refuse(r, 503, "the gateway is stopping");
+	if (api_is_stopping()) return api_refuse(r, 503, "the gateway is stopping");
 	return begin(r, ready_answered);
 }
 
@@ -131,8 +126,7 @@ static int broker_answered(struct api_request *r)
 	struct facts *f = r->state;
 	unsigned workers;
 
-	if (f->store.op.rc < 0)
-		return api_refuse_err(r, f->store.op.rc);
+	if (f->store.op.rc < 0) return api_refuse_err(r, f->store.op.rc);
 	judge(r);
 	workers = f->facts.workers.running;
 	api_reply_begin(r, 200);
@@ -240,8 +234,7 @@ static int status_answered(struct api_request *r)
 	struct facts *f = r->state;
 	struct buf *b = &r->reply;
 
-	if (f->store.op.rc < 0)
-		return api_refuse_err(r, f->store.op.rc);
+	if (f->store.op.rc < 0) return api_refuse_err(r, f->store.op.rc);
 	judge(r);
 	api_reply_begin(r, 200);
 	api_put_open(b, NULL, '{');

@@ -171,11 +171,9 @@ static int drop_rights(const struct settings *s)
 	if (rc < 0)
 		log_warn("app", "led cannot be opened -> going on without", LOG_TEXT("led", s->device.led),
 			 LOG_ERR(rc));
-	if (!*s->gateway.user)
-		return 0;
+	if (!*s->gateway.user) return 0;
 	rc = hal_process_own_dir(s->gateway.data_dir, s->gateway.user);
-	if (rc == 0)
-		rc = hal_process_become(s->gateway.user);
+	if (rc == 0) rc = hal_process_become(s->gateway.user);
 	if (rc < 0)
 		log_error("app", "cannot go on as this user -> not started",
 			  LOG_TEXT("user", s->gateway.user), LOG_ERR(rc));
@@ -194,8 +192,7 @@ static int open_storage(const struct settings *s)
 		return rc;
 	}
 	app.stage = STAGE_STORAGE;
-	if (s->device.clock_floor > 0)
-		hal_clock_floor_raise(s->device.clock_floor);
+	if (s->device.clock_floor > 0) hal_clock_floor_raise(s->device.clock_floor);
 	rc = net_init();
 	if (rc < 0)
 		log_error("app", "TLS cannot be set up -> not started", LOG_ERR(rc));
@@ -227,8 +224,7 @@ static int open_store(const struct settings *s)
 		hal_led_set(HAL_LED_FAULT);
 		while (hal_clock_mono_ms() < end) {
 			hal_watchdog_kick();
-			if (hal_lifecycle_wait(hal_clock_in(TICK_MS)) == HAL_WISH_STOP)
-				return rc;
+			if (hal_lifecycle_wait(hal_clock_in(TICK_MS)) == HAL_WISH_STOP) return rc;
 		}
 	}
 }
@@ -264,8 +260,7 @@ static int take_dropped(void *arg, char *text, size_t len, char *reason, size_t 
 
 	arena_reset(a);
 	in = arena_take(a, sizeof(*in));
-	if (!in)
-		return ERR_NO_MEMORY;
+	if (!in) return ERR_NO_MEMORY;
 	rc = intake_job(in, a, (struct str){text, len});
 	if (rc < 0) {
 		snprintf(reason, reason_cap, "%s: %s", in->problem.pointer,
@@ -273,8 +268,7 @@ static int take_dropped(void *arg, char *text, size_t len, char *reason, size_t 
 		return rc;
 	}
 	rc = store_do(app.store, &in->accept.op);
-	if (rc < 0)
-		snprintf(reason, reason_cap, "%s", err_text(rc));
+	if (rc < 0) snprintf(reason, reason_cap, "%s", err_text(rc));
 	return rc;
 }
 
@@ -324,14 +318,10 @@ static int boot(const struct settings *s)
 {
 	int rc = drop_rights(s);
 
-	if (rc == 0)
-		rc = open_storage(s);
-	if (rc == 0)
-		rc = open_store(s);
-	if (rc == 0)
-		rc = start_workers(s);
-	if (rc < 0)
-		return rc;
+	if (rc == 0) rc = open_storage(s);
+	if (rc == 0) rc = open_store(s);
+	if (rc == 0) rc = start_workers(s);
+	if (rc < 0) return rc;
 	take_drops();
 	return start_api(s);
 }
@@ -342,17 +332,12 @@ static void take_down(void)
 
 	hal_lifecycle_stopping();
 	hal_watchdog_kick();
-	if (app.stage >= STAGE_API)
-		api_stop();
-	if (app.stage >= STAGE_WORKERS)
-		provider_stop(app.pool, end);
+	if (app.stage >= STAGE_API) api_stop();
+	if (app.stage >= STAGE_WORKERS) provider_stop(app.pool, end);
 	hal_watchdog_kick();
-	if (app.stage >= STAGE_STORE)
-		store_close(app.store);
-	if (app.stage >= STAGE_NET)
-		net_close();
-	if (app.stage >= STAGE_STORAGE)
-		hal_storage_close();
+	if (app.stage >= STAGE_STORE) store_close(app.store);
+	if (app.stage >= STAGE_NET) net_close();
+	if (app.stage >= STAGE_STORAGE) hal_storage_close();
 	hal_watchdog_close();
 	hal_led_close();
 	app.stage = STAGE_NONE;
@@ -404,8 +389,7 @@ static void show_health(void)
 	static struct health health;
 
 	store_status_init(&status);
-	if (store_do(app.store, &status.op) < 0)
-		return;
+	if (store_do(app.store, &status.op) < 0) return;
 	health_gather(&facts, app.pool, app.providers);
 	facts.store = &status;
 	health_judge(&facts, &health);
@@ -426,8 +410,7 @@ static void tick(void)
 	store_do(app.store, &op.op);
 	watch_link();
 	show_health();
-	if (++app.ticks % LOG_TICKS == 0)
-		log_tick();
+	if (++app.ticks % LOG_TICKS == 0) log_tick();
 	hal_watchdog_kick();
 }
 
@@ -459,8 +442,7 @@ static void reload(const struct settings_source *source)
 	struct api_config api;
 	int rc = load(new, source);
 
-	if (rc == 0)
-		rc = provider_reload(app.pool, new);
+	if (rc == 0) rc = provider_reload(app.pool, new);
 	if (rc < 0) {
 		log_error("app", "the new configuration is refused -> the running one stays", LOG_ERR(rc));
 		settings_wipe(new);
@@ -491,10 +473,8 @@ static void serve(const struct settings_source *source)
 	for (;;) {
 		enum hal_wish wish = hal_lifecycle_wait(next);
 
-		if (wish == HAL_WISH_STOP)
-			return;
-		if (wish == HAL_WISH_RELOAD)
-			reload(source);
+		if (wish == HAL_WISH_STOP) return;
+		if (wish == HAL_WISH_RELOAD) reload(source);
 		if (hal_clock_mono_ms() >= next) {
 			tick();
 			next = hal_clock_in(TICK_MS);
@@ -510,8 +490,7 @@ int app_run(const struct settings_source *source)
 	hal_process_harden();
 	hal_lifecycle_init();
 	app.current = 0;
-	if (load(now(), source) < 0)
-		return CLI_USAGE;
+	if (load(now(), source) < 0) return CLI_USAGE;
 	open_log(now());
 	log_info("app", "starting", LOG_TEXT("version", POSTERN_VERSION),
 		 LOG_TEXT("name", now()->gateway.name),

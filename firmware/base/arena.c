@@ -26,8 +26,7 @@ void *arena_take(struct arena *a, size_t bytes)
 	size_t left = a->cap - a->used;
 	unsigned char *p;
 
-	if (!a->ptr || pad > left || bytes > left - pad)
-		return NULL;
+	if (!a->ptr || pad > left || bytes > left - pad) return NULL;
 	p = a->ptr + a->used + pad;
 	a->used += pad + bytes;
 	memset(p, 0, bytes);
@@ -40,12 +39,10 @@ struct str arena_str(struct arena *a, struct str s)
 	char *p;
 
 	/* Characters need no alignment: strings lie packed. */
-	if (!a->ptr || s.len >= left)
-		return (struct str){NULL, 0};
+	if (!a->ptr || s.len >= left) return (struct str){NULL, 0};
 	p = (char *)a->ptr + a->used;
 	a->used += s.len + 1;
-	if (s.len > 0)
-		memcpy(p, s.ptr, s.len);
+	if (s.len > 0) memcpy(p, s.ptr, s.len);
 	p[s.len] = '\0';
 	return (struct str){p, s.len};
 }

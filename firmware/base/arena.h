@@ -1,7 +1,8 @@
 /* base/arena: memory handed out in one direction and given back all at once.
  *
- * The caller brings the block; a decoded job, a parsed answer or a composed header lives in one arena and dies with
- * arena_reset. Nothing is ever freed singly and nothing is taken from the heap. Not shared between threads.
+ * The caller brings the block; a decoded job, a parsed answer or a composed header lives in one arena and
+ * dies with arena_reset. Nothing is ever freed singly and nothing is taken from the heap. Not shared between
+ * threads.
  */
 #ifndef POSTERN_BASE_ARENA_H
 #define POSTERN_BASE_ARENA_H

@@ -27,14 +27,12 @@ void buf_add(struct buf *b, const void *bytes, size_t len)
 {
 	size_t left = b->cap - 1 - b->len;
 
-	if (b->cut)
-		return;
+	if (b->cut) return;
 	if (len > left) {
 		b->cut = true;
 		len = left;
 	}
-	if (len > 0)
-		memcpy(b->ptr + b->len, bytes, len);
+	if (len > 0) memcpy(b->ptr + b->len, bytes, len);
 	b->len += len;
 	b->ptr[b->len] = '\0';
 }
@@ -42,8 +40,7 @@ void buf_add(struct buf *b, const void *bytes, size_t len)
 /* All of it or, when it does not fit, nothing: a character or an escape is never split. */
 static void buf_add_whole(struct buf *b, const void *bytes, size_t len)
 {
-	if (len > b->cap - 1 - b->len)
-		b->cut = true;
+	if (len > b->cap - 1 - b->len) b->cut = true;
 	buf_add(b, bytes, len);
 }
 
@@ -63,8 +60,7 @@ void buf_printf(struct buf *b, const char *format, ...)
 	va_list args;
 	int n;
 
-	if (b->cut)
-		return;
+	if (b->cut) return;
 	va_start(args, format);
 	n = vsnprintf(b->ptr + b->len, left, format, args);
 	va_end(args);
@@ -78,8 +74,7 @@ static bool is_printable(const char *p, size_t n)
 {
 	unsigned char c = (unsigned char)p[0];
 
-	if (n == 1)
-		return c >= 0x20 && c != 0x7f;
+	if (n == 1) return c >= 0x20 && c != 0x7f;
 	return !(n == 2 && c == 0xC2 && (unsigned char)p[1] < 0xA0);
 }
 
@@ -92,8 +87,7 @@ void buf_escaped(struct buf *b, struct str s, size_t max)
 		bool plain = n > 0 && is_printable(s.ptr + i, n);
 		size_t out = plain ? n : sizeof(esc);
 
-		if (out > max)
-			return;
+		if (out > max) return;
 		max -= out;
 		buf_add_whole(b, plain ? s.ptr + i : esc, out);
 		i += plain ? n : 1;
@@ -105,20 +99,13 @@ static char json_short_escape(unsigned char c)
 {
 	switch (c) {
 	case '"':
-	case '\\':
-		return (char)c;
-	case '\b':
-		return 'b';
-	case '\f':
-		return 'f';
-	case '\n':
-		return 'n';
-	case '\r':
-		return 'r';
-	case '\t':
-		return 't';
-	default:
-		return 0;
+	case '\\': return (char)c;
+	case '\b': return 'b';
+	case '\f': return 'f';
+	case '\n': return 'n';
+	case '\r': return 'r';
+	case '\t': return 't';
+	default: return 0;
 	}
 }
 
@@ -157,8 +144,7 @@ void buf_json(struct buf *b, struct str s)
 		json_char(b, s.ptr + i, n);
 		i += n ? n : 1;
 	}
-	if (run > 0)
-		buf_add(b, s.ptr + s.len - run, run);
+	if (run > 0) buf_add(b, s.ptr + s.len - run, run);
 }
 
 void buf_base64(struct buf *b, const void *bytes, size_t len)
@@ -177,10 +163,8 @@ void buf_base64(struct buf *b, const void *bytes, size_t len)
 		out[1] = digits[(v >> 12) & 63];
 		out[2] = digits[(v >> 6) & 63];
 		out[3] = digits[v & 63];
-		if (n < 3)
-			out[3] = '=';
-		if (n < 2)
-			out[2] = '=';
+		if (n < 3) out[3] = '=';
+		if (n < 2) out[2] = '=';
 		buf_add(b, out, 4);
 	}
 }

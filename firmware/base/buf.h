@@ -1,7 +1,7 @@
 /* base/buf: a text buffer over memory that the caller gives; it cuts, says so, and never allocates.
  *
- * Used for log lines, SMTP commands, JSON answers. When something does not fit, what fits is kept, `cut` is set,
- * and every later append does nothing: test `cut` once at the end. The content is always NUL-terminated.
+ * Used for log lines, SMTP commands, JSON answers. When something does not fit, what fits is kept, `cut` is
+ * set, and every later append does nothing: test `cut` once at the end. The content is always NUL-terminated.
  * Not shared between threads.
  */
 #ifndef POSTERN_BASE_BUF_H
@@ -23,7 +23,8 @@ void buf_str(struct buf *b, struct str s);
 void buf_puts(struct buf *b, const char *s);
 void buf_printf(struct buf *b, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
-/* Text from outside, safe for one log line: control bytes and bytes that are not UTF-8 as \xHH. At most max bytes. */
+/* Text from outside, safe for one log line: control bytes and bytes that are not UTF-8 as \xHH. At most max
+ * bytes. */
 void buf_escaped(struct buf *b, struct str s, size_t max);
 
 /* s as the inside of a JSON string, without the quotes; bytes that are not UTF-8 become U+FFFD. */

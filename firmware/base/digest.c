@@ -22,8 +22,7 @@ void digest_init(struct digest *d)
 
 void digest_add(struct digest *d, const void *bytes, size_t len)
 {
-	if (len > 0)
-		CHECK(mbedtls_sha256_update(context(d), bytes, len) == 0);
+	if (len > 0) CHECK(mbedtls_sha256_update(context(d), bytes, len) == 0);
 }
 
 void digest_add_field(struct digest *d, struct str s)
@@ -48,16 +47,14 @@ int digest_uuid7(struct buf *b, int64_t wall_ms)
 	uint64_t ms = wall_ms > 0 ? (uint64_t)wall_ms : 0;
 	int rc = hal_entropy_fill(u + 6, sizeof(u) - 6);
 
-	if (rc < 0)
-		return rc;
+	if (rc < 0) return rc;
 	/* RFC 9562 section 5.7: 48 bits of Unix time in ms, version 7, variant 10; the rest is chance. */
 	for (size_t i = 0; i < 6; i++)
 		u[i] = (unsigned char)(ms >> (40 - 8 * i));
 	u[6] = (unsigned char)(0x70 | (u[6] & 0x0F));
 	u[8] = (unsigned char)(0x80 | (u[8] & 0x3F));
 	for (size_t i = 0; i < sizeof(u); i++) {
-		if (i == 4 || i == 6 || i == 8 || i == 10)
-			buf_puts(b, "-");
+		if (i == 4 || i == 6 || i == 8 || i == 10) buf_puts(b, "-");
 		digest_hex(b, u + i, 1);
 	}
 	return 0;

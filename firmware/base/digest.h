@@ -1,6 +1,7 @@
 /* base/digest: SHA-256, and identifiers made from it or from chance.
  *
- * The only place besides net/ that knows mbedTLS (its sha256.h): identities are needed far below TLS. Any thread.
+ * The only place besides net/ that knows mbedTLS (its sha256.h): identities are needed far below TLS. Any
+ * thread.
  */
 #ifndef POSTERN_BASE_DIGEST_H
 #define POSTERN_BASE_DIGEST_H

@@ -17,8 +17,7 @@ static const struct err_row *err_row(int err)
 {
 	static const struct err_row unknown = {"UNKNOWN", "unknown error", ERR_CLASS_RESTART};
 
-	if (err >= 0)
-		return &err_rows[0];
+	if (err >= 0) return &err_rows[0];
 	return err > -ERR_INDEX_COUNT ? &err_rows[-err] : &unknown;
 }
 

@@ -47,18 +47,15 @@ static void scan_text(const char *text, size_t len, struct scan *out)
 			quoted = !quoted;
 		else if (quoted && c == '\\')
 			i++;
-		if (quoted)
-			continue;
-		if (c == '[' || c == '{' || c == ',' || c == ':')
-			out->values++;
+		if (quoted) continue;
+		if (c == '[' || c == '{' || c == ',' || c == ':') out->values++;
 		if (c == '[' || c == '{')
 			depth++;
 		else if ((c == ']' || c == '}') && depth > 0)
 			depth--;
 		if (depth > out->depth_max) {
 			out->depth_max = depth;
-			if (depth == JSON_DEPTH_MAX + 1)
-				out->too_deep_at = i;
+			if (depth == JSON_DEPTH_MAX + 1) out->too_deep_at = i;
 		}
 	}
 }
@@ -107,8 +104,7 @@ int json_parse(struct arena *a, char *text, size_t len, const struct json **root
 	if (scan.depth_max > JSON_DEPTH_MAX)
 		return fail(error, scan.too_deep_at, "nested too deeply", ERR_TOO_LARGE);
 	pool.ctx = arena_take(a, (scan.values + spare) * sizeof(yyjson_val));
-	if (!pool.ctx)
-		return fail(error, 0, "too many values for the memory there is", ERR_TOO_LARGE);
+	if (!pool.ctx) return fail(error, 0, "too many values for the memory there is", ERR_TOO_LARGE);
 	memset(text + len, 0, JSON_PADDING);
 	doc = yyjson_read_opts(text, len, flags, &pool, &e);
 	if (!doc) {
@@ -123,19 +119,12 @@ int json_parse(struct arena *a, char *text, size_t len, const struct json **root
 enum json_type json_type(const struct json *v)
 {
 	switch (yyjson_get_type(mut(v))) {
-	case YYJSON_TYPE_NULL:
-		return JSON_NULL;
-	case YYJSON_TYPE_BOOL:
-		return JSON_BOOL;
-	case YYJSON_TYPE_RAW:
-		return JSON_NUMBER;
-	case YYJSON_TYPE_STR:
-		return JSON_STRING;
-	case YYJSON_TYPE_ARR:
-		return JSON_ARRAY;
-	default:
-		CHECK(yyjson_is_obj(mut(v)));
-		return JSON_OBJECT;
+	case YYJSON_TYPE_NULL: return JSON_NULL;
+	case YYJSON_TYPE_BOOL: return JSON_BOOL;
+	case YYJSON_TYPE_RAW: return JSON_NUMBER;
+	case YYJSON_TYPE_STR: return JSON_STRING;
+	case YYJSON_TYPE_ARR: return JSON_ARRAY;
+	default: CHECK(yyjson_is_obj(mut(v))); return JSON_OBJECT;
 	}
 }
 
@@ -162,16 +151,14 @@ bool json_int(const struct json *v, int64_t *out)
 	bool minus;
 	uint64_t u;
 
-	if (json_type(v) != JSON_NUMBER)
-		return false;
+	if (json_type(v) != JSON_NUMBER) return false;
 	s = raw(v);
 	minus = *s.ptr == '-';
 	if (minus) {
 		s.ptr++;
 		s.len--;
 	}
-	if (str_to_u64(s, max + minus, &u) < 0)
-		return false;
+	if (str_to_u64(s, max + minus, &u) < 0) return false;
 	*out = minus && u > max ? INT64_MIN : minus ? -(int64_t)u : (int64_t)u;
 	return true;
 }
@@ -194,11 +181,9 @@ bool json_iter_next(struct json_iter *it, struct str *key, const struct json **v
 {
 	yyjson_val *at = (yyjson_val *)(uintptr_t)it->next;
 
-	if (it->left == 0)
-		return false;
+	if (it->left == 0) return false;
 	if (it->object) {
-		if (key)
-			*key = raw(json(at));
+		if (key) *key = raw(json(at));
 		at++;
 	}
 	*value = json(at);
@@ -242,23 +227,15 @@ static void write_container(struct buf *b, const struct json *v, bool object)
 void json_write(struct buf *b, const struct json *v)
 {
 	switch (json_type(v)) {
-	case JSON_NULL:
-		buf_puts(b, "null");
-		break;
-	case JSON_BOOL:
-		buf_puts(b, json_bool(v) ? "true" : "false");
-		break;
-	case JSON_NUMBER:
-		buf_str(b, raw(v));
-		break;
+	case JSON_NULL: buf_puts(b, "null"); break;
+	case JSON_BOOL: buf_puts(b, json_bool(v) ? "true" : "false"); break;
+	case JSON_NUMBER: buf_str(b, raw(v)); break;
 	case JSON_STRING:
 		buf_puts(b, "\"");
 		buf_json(b, json_str(v));
 		buf_puts(b, "\"");
 		break;
 	case JSON_ARRAY:
-	case JSON_OBJECT:
-		write_container(b, v, json_type(v) == JSON_OBJECT);
-		break;
+	case JSON_OBJECT: write_container(b, v, json_type(v) == JSON_OBJECT); break;
 	}
 }

@@ -16,8 +16,8 @@ struct str {
 };
 
 #define STR(literal) ((struct str){(literal), sizeof(literal) - 1})
-#define STR_FMT "%.*s"
-#define STR_ARG(s) (int)(s).len, (s).ptr
+#define STR_FMT      "%.*s"
+#define STR_ARG(s)   (int)(s).len, (s).ptr
 
 struct str str_from(const char *nul_terminated); /* NULL gives the absent string */
 bool str_eq(struct str a, struct str b);

@@ -4,10 +4,10 @@
 
 #include "base/err.h"
 
-#define MS_SECOND INT64_C(1000)
-#define MS_MINUTE (60 * MS_SECOND)
-#define MS_HOUR (60 * MS_MINUTE)
-#define MS_DAY (24 * MS_HOUR)
+#define MS_SECOND     INT64_C(1000)
+#define MS_MINUTE     (60 * MS_SECOND)
+#define MS_HOUR       (60 * MS_MINUTE)
+#define MS_DAY        (24 * MS_HOUR)
 #define MS_YEAR_10000 INT64_C(253402300800000)
 
 struct civil {
@@ -53,8 +53,7 @@ void timefmt_rfc3339(struct buf *b, int64_t unix_ms, bool ms)
 
 	civil_from_ms(unix_ms, &c);
 	buf_printf(b, "%04d-%02d-%02dT%02d:%02d:%02d", c.year, c.month, c.day, c.hour, c.minute, c.second);
-	if (ms && c.ms)
-		buf_printf(b, ".%03d", c.ms);
+	if (ms && c.ms) buf_printf(b, ".%03d", c.ms);
 	buf_puts(b, "Z");
 }
 
@@ -66,8 +65,8 @@ void timefmt_rfc5322(struct buf *b, int64_t unix_ms)
 	struct civil c;
 
 	civil_from_ms(unix_ms, &c);
-	buf_printf(b, "%s, %d %s %04d %02d:%02d:%02d +0000", days[c.weekday], c.day, months[c.month - 1], c.year, c.hour,
-		   c.minute, c.second);
+	buf_printf(b, "%s, %d %s %04d %02d:%02d:%02d +0000", days[c.weekday], c.day, months[c.month - 1],
+		   c.year, c.hour, c.minute, c.second);
 }
 
 static int days_in_month(int year, int month)
@@ -83,8 +82,7 @@ static int take_digits(struct str *s, size_t n)
 {
 	uint64_t v = 0;
 
-	if (s->len < n || str_to_u64((struct str){s->ptr, n}, 9999, &v) < 0)
-		return -1;
+	if (s->len < n || str_to_u64((struct str){s->ptr, n}, 9999, &v) < 0) return -1;
 	s->ptr += n;
 	s->len -= n;
 	return (int)v;
@@ -92,8 +90,7 @@ static int take_digits(struct str *s, size_t n)
 
 static bool take_char(struct str *s, const char *any_of)
 {
-	if (s->len == 0 || !*s->ptr || !strchr(any_of, *s->ptr))
-		return false;
+	if (s->len == 0 || !*s->ptr || !strchr(any_of, *s->ptr)) return false;
 	s->ptr++;
 	s->len--;
 	return true;
@@ -102,11 +99,9 @@ static bool take_char(struct str *s, const char *any_of)
 static bool take_date(struct str *s, struct civil *c)
 {
 	c->year = take_digits(s, 4);
-	if (c->year < 0 || !take_char(s, "-"))
-		return false;
+	if (c->year < 0 || !take_char(s, "-")) return false;
 	c->month = take_digits(s, 2);
-	if (c->month < 1 || c->month > 12 || !take_char(s, "-"))
-		return false;
+	if (c->month < 1 || c->month > 12 || !take_char(s, "-")) return false;
 	c->day = take_digits(s, 2);
 	return c->day >= 1 && c->day <= days_in_month(c->year, c->month);
 }
@@ -116,19 +111,14 @@ static bool take_time(struct str *s, struct civil *c)
 	int scale = 100;
 
 	c->hour = take_digits(s, 2);
-	if (c->hour < 0 || c->hour > 23 || !take_char(s, ":"))
-		return false;
+	if (c->hour < 0 || c->hour > 23 || !take_char(s, ":")) return false;
 	c->minute = take_digits(s, 2);
-	if (c->minute < 0 || c->minute > 59 || !take_char(s, ":"))
-		return false;
+	if (c->minute < 0 || c->minute > 59 || !take_char(s, ":")) return false;
 	c->second = take_digits(s, 2); /* 60: a leap second, counted as the next one */
-	if (c->second < 0 || c->second > 60)
-		return false;
+	if (c->second < 0 || c->second > 60) return false;
 	c->ms = 0;
-	if (!take_char(s, "."))
-		return true;
-	if (s->len == 0 || *s->ptr < '0' || *s->ptr > '9')
-		return false;
+	if (!take_char(s, ".")) return true;
+	if (s->len == 0 || *s->ptr < '0' || *s->ptr > '9') return false;
 	while (s->len > 0 && *s->ptr >= '0' && *s->ptr <= '9') {
 		c->ms += (*s->ptr - '0') * scale;
 		scale /= 10;
@@ -144,14 +134,11 @@ static bool take_offset(struct str *s, int64_t *ms)
 	int sign, hours, minutes;
 
 	*ms = 0;
-	if (take_char(s, "Zz"))
-		return s->len == 0;
+	if (take_char(s, "Zz")) return s->len == 0;
 	sign = s->len > 0 && *s->ptr == '-' ? -1 : 1;
-	if (!take_char(s, "+-"))
-		return false;
+	if (!take_char(s, "+-")) return false;
 	hours = take_digits(s, 2);
-	if (hours < 0 || hours > 23 || !take_char(s, ":"))
-		return false;
+	if (hours < 0 || hours > 23 || !take_char(s, ":")) return false;
 	minutes = take_digits(s, 2);
 	*ms = sign * (hours * MS_HOUR + minutes * MS_MINUTE);
 	return minutes >= 0 && minutes <= 59 && s->len == 0;
@@ -167,8 +154,7 @@ int timefmt_parse_rfc3339(struct str s, int64_t *unix_ms)
 		return ERR_INVALID;
 	ms = days_from_civil(c.year, c.month, c.day) * MS_DAY + c.hour * MS_HOUR + c.minute * MS_MINUTE +
 	     c.second * MS_SECOND + c.ms - offset;
-	if (ms < 0 || ms >= MS_YEAR_10000)
-		return ERR_INVALID;
+	if (ms < 0 || ms >= MS_YEAR_10000) return ERR_INVALID;
 	*unix_ms = ms;
 	return 0;
 }
@@ -183,7 +169,10 @@ static const struct unit durations[] = {
 	{"d", MS_DAY}, {"h", MS_HOUR}, {"m", MS_MINUTE}, {"s", MS_SECOND}, {"ms", 1},
 };
 static const struct unit sizes[] = {
-	{"G", INT64_C(1) << 30}, {"M", INT64_C(1) << 20}, {"K", INT64_C(1) << 10}, {"", 1},
+	{"G", INT64_C(1) << 30},
+	{"M", INT64_C(1) << 20},
+	{"K", INT64_C(1) << 10},
+	{"", 1},
 };
 
 #define COUNT(array) (sizeof(array) / sizeof((array)[0]))
@@ -196,8 +185,7 @@ static int parse_unit(struct str s, const struct unit *units, size_t count, int6
 	while (n < s.len && s.ptr[n] >= '0' && s.ptr[n] <= '9')
 		n++;
 	for (size_t i = 0; i < count; i++) {
-		if (!str_eq_nocase((struct str){s.ptr + n, s.len - n}, str_from(units[i].name)))
-			continue;
+		if (!str_eq_nocase((struct str){s.ptr + n, s.len - n}, str_from(units[i].name))) continue;
 		if (str_to_u64((struct str){s.ptr, n}, (uint64_t)(INT64_MAX / units[i].factor), &v) < 0)
 			return ERR_INVALID;
 		*out = (int64_t)v * units[i].factor;

@@ -21,8 +21,7 @@ static int send_all(struct hal_stream *s, const char *bytes, size_t len, int64_t
 	while (len > 0) {
 		int n = hal_stream_send(s, bytes, len, deadline);
 
-		if (n < 0)
-			return n;
+		if (n < 0) return n;
 		bytes += n;
 		len -= (size_t)n;
 	}
@@ -36,13 +35,10 @@ static int recv_all(struct hal_stream *s, size_t *len, int64_t deadline)
 	for (;;) {
 		int n;
 
-		if (*len == REPLY_MAX)
-			return ERR_TOO_LARGE;
+		if (*len == REPLY_MAX) return ERR_TOO_LARGE;
 		n = hal_stream_recv(s, reply_memory + *len, REPLY_MAX - *len, deadline);
-		if (n == ERR_CLOSED)
-			return 0;
-		if (n < 0)
-			return n;
+		if (n == ERR_CLOSED) return 0;
+		if (n < 0) return n;
 		*len += (size_t)n;
 	}
 }
@@ -55,12 +51,10 @@ static int split_reply(size_t len, struct cli_reply *reply)
 
 	reply_memory[len] = '\0';
 	end = strstr(reply_memory, "\r\n\r\n");
-	if (!end || sscanf(reply_memory, "HTTP/1.1 %d", &reply->status) != 1)
-		return ERR_PROTOCOL;
+	if (!end || sscanf(reply_memory, "HTTP/1.1 %d", &reply->status) != 1) return ERR_PROTOCOL;
 	*end = '\0';
 	field = strcasestr(reply_memory, "\r\nContent-Length:");
-	if (!field || sscanf(field + 17, "%llu", &body) != 1)
-		return ERR_PROTOCOL;
+	if (!field || sscanf(field + 17, "%llu", &body) != 1) return ERR_PROTOCOL;
 	reply->text = end + 4;
 	reply->len = len - (size_t)(reply->text - reply_memory);
 	return reply->len == body ? 0 : ERR_CLOSED;
@@ -71,8 +65,7 @@ static int connect_any(struct cli *c, struct hal_socket *s, bool submit, int64_t
 	int rc = hal_local_connect(s, c->settings->api.socket, deadline);
 
 	if ((rc == ERR_DENIED || rc == ERR_NO_GATEWAY) && submit)
-		if (hal_local_connect(s, c->settings->api.submit_socket, deadline) == 0)
-			rc = 0;
+		if (hal_local_connect(s, c->settings->api.submit_socket, deadline) == 0) rc = 0;
 	return rc;
 }
 
@@ -86,17 +79,13 @@ static int exchange(struct hal_stream *s, const char *method, const char *path, 
 
 	buf_init(&b, head, sizeof(head));
 	buf_printf(&b, "%s %s HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n", method, path);
-	if (body.ptr)
-		buf_printf(&b, "Content-Type: application/json\r\nContent-Length: %zu\r\n", body.len);
+	if (body.ptr) buf_printf(&b, "Content-Type: application/json\r\nContent-Length: %zu\r\n", body.len);
 	buf_puts(&b, "\r\n");
-	if (b.cut)
-		return ERR_TOO_LARGE;
+	if (b.cut) return ERR_TOO_LARGE;
 	rc = send_all(s, b.ptr, b.len, deadline);
-	if (rc == 0 && body.len > 0)
-		rc = send_all(s, body.ptr, body.len, deadline);
+	if (rc == 0 && body.len > 0) rc = send_all(s, body.ptr, body.len, deadline);
 	/* A gateway that refuses early may close before all was sent: its answer is there nevertheless. */
-	if (rc < 0 && rc != ERR_RESET && rc != ERR_CLOSED)
-		return rc;
+	if (rc < 0 && rc != ERR_RESET && rc != ERR_CLOSED) return rc;
 	rc = recv_all(s, &len, deadline);
 	return rc < 0 ? rc : split_reply(len, reply);
 }
@@ -122,19 +111,14 @@ int cli_request_quietly(struct cli *c, const char *method, const char *path, str
 		reply_memory = hal_process_memory(REPLY_MAX + JSON_PADDING);
 		json_memory = hal_process_memory(JSON_BYTES);
 	}
-	if (!reply_memory || !json_memory)
-		return cli_fail(CLI_FAILED, "%s", err_text(ERR_NO_MEMORY));
+	if (!reply_memory || !json_memory) return cli_fail(CLI_FAILED, "%s", err_text(ERR_NO_MEMORY));
 	rc = connect_any(c, &s, submit, deadline);
-	if (rc == ERR_NO_GATEWAY)
-		return CLI_NO_GATEWAY;
-	if (rc < 0)
-		return cli_fail(CLI_FAILED, "%s: %s", c->settings->api.socket, err_text(rc));
+	if (rc == ERR_NO_GATEWAY) return CLI_NO_GATEWAY;
+	if (rc < 0) return cli_fail(CLI_FAILED, "%s: %s", c->settings->api.socket, err_text(rc));
 	rc = exchange(&s.stream, method, path, body, reply, deadline);
 	hal_stream_close(&s.stream);
-	if (rc < 0)
-		return cli_fail(CLI_FAILED, "the gateway did not answer: %s", err_text(rc));
-	if (parse && parse_reply(reply) < 0)
-		return cli_fail(CLI_FAILED, "the gateway's answer is not JSON");
+	if (rc < 0) return cli_fail(CLI_FAILED, "the gateway did not answer: %s", err_text(rc));
+	if (parse && parse_reply(reply) < 0) return cli_fail(CLI_FAILED, "the gateway's answer is not JSON");
 	return 0;
 }
 
@@ -143,8 +127,7 @@ int cli_request(struct cli *c, const char *method, const char *path, struct str 
 {
 	int rc = cli_request_quietly(c, method, path, body, submit, parse, reply);
 
-	if (rc == CLI_NO_GATEWAY)
-		cli_fail(rc, "no gateway answers at %s", c->settings->api.socket);
+	if (rc == CLI_NO_GATEWAY) cli_fail(rc, "no gateway answers at %s", c->settings->api.socket);
 	return rc;
 }
 
@@ -152,8 +135,7 @@ bool cli_reply_ok(const struct cli_reply *reply, int *code)
 {
 	struct str error = cli_str(reply->json, "error"), pointer = cli_str(reply->json, "pointer");
 
-	if (reply->status >= 200 && reply->status < 300)
-		return true;
+	if (reply->status >= 200 && reply->status < 300) return true;
 	*code = reply->status == 507 || reply->status == 503 || reply->status == 429 ? CLI_TRY_LATER
 										     : CLI_FAILED;
 	if (pointer.len > 0)
@@ -187,8 +169,7 @@ int64_t cli_int(const struct json *o, const char *name)
 	const struct json *v = cli_get(o, name);
 	int64_t n = 0;
 
-	if (v && json_type(v) == JSON_NUMBER)
-		json_int(v, &n);
+	if (v && json_type(v) == JSON_NUMBER) json_int(v, &n);
 	return n;
 }
 

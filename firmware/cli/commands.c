@@ -71,16 +71,14 @@ const struct cli_command cli_commands[] = {
 static const struct cli_command *find_command(const char *name)
 {
 	for (const struct cli_command *k = cli_commands; k->name; k++)
-		if (strcmp(k->name, name) == 0)
-			return k;
+		if (strcmp(k->name, name) == 0) return k;
 	return NULL;
 }
 
 static const struct cli_option *find_option(const struct cli_command *k, const char *arg, size_t len)
 {
 	for (const struct cli_option *o = k ? k->options : NULL; o && o->name; o++)
-		if (strlen(o->name) == len && memcmp(o->name, arg, len) == 0)
-			return o;
+		if (strlen(o->name) == len && memcmp(o->name, arg, len) == 0) return o;
 	return NULL;
 }
 
@@ -158,8 +156,7 @@ int cli_parse(int argc, char **argv, struct cli *c, struct buf *why)
 		if (!only_operands && strcmp(arg, "--") == 0) {
 			only_operands = true;
 		} else if (!only_operands && take_common(argc, argv, &i, c, why)) {
-			if (why->len > 0)
-				return CLI_USAGE;
+			if (why->len > 0) return CLI_USAGE;
 		} else if (!c->command && (only_operands || arg[0] != '-')) {
 			c->command = find_command(arg);
 			if (!c->command) {
@@ -167,8 +164,7 @@ int cli_parse(int argc, char **argv, struct cli *c, struct buf *why)
 				return CLI_USAGE;
 			}
 		} else if (!only_operands && arg[0] == '-' && arg[1] && c->command && c->command->act) {
-			if (take_option(argc, argv, &i, c, why) != 0)
-				return CLI_USAGE;
+			if (take_option(argc, argv, &i, c, why) != 0) return CLI_USAGE;
 		} else if (!c->command) {
 			buf_printf(why, "unknown option %s", arg);
 			return CLI_USAGE;
@@ -184,8 +180,7 @@ const char *cli_option(const struct cli *c, const char *name, int *at)
 	const char *found = NULL;
 
 	for (int i = at ? *at : 0; i < c->given_count; i++) {
-		if (strcmp(c->given[i].option->name, name) != 0)
-			continue;
+		if (strcmp(c->given[i].option->name, name) != 0) continue;
 		found = c->given[i].value;
 		if (at) {
 			*at = i + 1;
@@ -198,8 +193,7 @@ const char *cli_option(const struct cli *c, const char *name, int *at)
 bool cli_flag(const struct cli *c, const char *name)
 {
 	for (int i = 0; i < c->given_count; i++)
-		if (strcmp(c->given[i].option->name, name) == 0)
-			return true;
+		if (strcmp(c->given[i].option->name, name) == 0) return true;
 	return false;
 }
 
@@ -239,10 +233,8 @@ int cli_help(struct cli *c)
 {
 	const struct cli_command *k = c->command;
 
-	if (k && k->act == cli_help)
-		k = c->operand_count > 0 ? find_command(c->operands[0]) : NULL;
-	if (!k && c->operand_count > 0)
-		return cli_fail(CLI_USAGE, "unknown command %s", c->operands[0]);
+	if (k && k->act == cli_help) k = c->operand_count > 0 ? find_command(c->operands[0]) : NULL;
+	if (!k && c->operand_count > 0) return cli_fail(CLI_USAGE, "unknown command %s", c->operands[0]);
 	if (k)
 		help_one(k);
 	else

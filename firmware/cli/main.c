@@ -16,12 +16,9 @@ static size_t is_unsafe(struct str s)
 	const unsigned char *p = (const unsigned char *)s.ptr;
 	size_t n = str_utf8_len(s);
 
-	if (n == 0)
-		return 1;
-	if (p[0] < 0x20 || p[0] == 0x7f)
-		return 1;
-	if (p[0] == 0xc2 && p[1] < 0xa0)
-		return 2; /* C1 */
+	if (n == 0) return 1;
+	if (p[0] < 0x20 || p[0] == 0x7f) return 1;
+	if (p[0] == 0xc2 && p[1] < 0xa0) return 2; /* C1 */
 	/* U+200E U+200F, U+202A..U+202E, U+2066..U+2069 */
 	if (n == 3 && p[0] == 0xe2 &&
 	    ((p[1] == 0x80 && (p[2] == 0x8e || p[2] == 0x8f || (p[2] >= 0xaa && p[2] <= 0xae))) ||
@@ -37,8 +34,7 @@ void cli_escape(struct buf *b, struct str s)
 
 		for (size_t i = 0; i < bad; i++)
 			buf_printf(b, "\\x%02x", (unsigned)(unsigned char)s.ptr[i]);
-		if (!bad)
-			buf_add(b, s.ptr, n);
+		if (!bad) buf_add(b, s.ptr, n);
 		s.ptr += n;
 		s.len -= n;
 	}
@@ -88,8 +84,7 @@ static void report_line(void *arg, const char *text)
 /* Notes are for `check` and for the gateway's log. */
 static void report_problem(void *arg, const char *text)
 {
-	if (!strstr(text, ": note: "))
-		report_line(arg, text);
+	if (!strstr(text, ": note: ")) report_line(arg, text);
 }
 
 static int load(struct cli *c, struct settings_report *report)
@@ -98,8 +93,7 @@ static int load(struct cli *c, struct settings_report *report)
 	struct settings_source source = {c->file, hal_process_env, settings_read_file};
 	int rc = settings_load(&settings, &source, report);
 
-	if (rc == 0)
-		c->settings = &settings;
+	if (rc == 0) c->settings = &settings;
 	return rc < 0 ? CLI_USAGE : 0;
 }
 
@@ -178,14 +172,12 @@ int cli_main(int argc, char **argv, int (*run)(const char *file))
 		fprintf(stderr, "postern help lists the commands\n");
 		return code;
 	}
-	if (c.help)
-		return finish(cli_help(&c));
+	if (c.help) return finish(cli_help(&c));
 	if (!c.command->act)
 		return cli_fail(CLI_USAGE, "'%s' is not built into this version", c.command->name);
 	if (!c.command->plain) {
 		code = cli_settings(&c);
-		if (code != 0)
-			return code;
+		if (code != 0) return code;
 	}
 	return finish(c.command->act(&c));
 }

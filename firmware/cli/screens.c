@@ -22,8 +22,7 @@ static int print_json(const struct cli_reply *reply)
 static bool get(struct cli *c, const char *path, struct cli_reply *reply, int *code)
 {
 	*code = cli_request(c, "GET", path, (struct str){0}, false, !c->json, reply);
-	if (*code != 0)
-		return false;
+	if (*code != 0) return false;
 	if (c->json) {
 		*code = print_json(reply);
 		return false;
@@ -112,8 +111,7 @@ static void print_providers(const struct json *o)
 	const struct json *list = cli_get(o, "providers"), *p;
 	struct json_iter it;
 
-	if (!list || json_type(list) != JSON_ARRAY)
-		return;
+	if (!list || json_type(list) != JSON_ARRAY) return;
 	json_iter_init(&it, list);
 	while (json_iter_next(&it, NULL, &p)) {
 		struct str reason = cli_str(p, "reason");
@@ -147,8 +145,7 @@ int cli_status(struct cli *c)
 	struct cli_reply reply;
 	int code;
 
-	if (!get(c, "/api/status", &reply, &code))
-		return code;
+	if (!get(c, "/api/status", &reply, &code)) return code;
 	print_gateway(reply.json);
 	print_queues(reply.json);
 	print_providers(reply.json);
@@ -161,8 +158,7 @@ int cli_status(struct cli *c)
 /* "&name=value", encoded. */
 static void add_query(struct buf *b, const char *name, const char *value)
 {
-	if (!value)
-		return;
+	if (!value) return;
 	buf_printf(b, "&%s=", name);
 	for (; *value; value++) {
 		if (strchr("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-._~", *value))
@@ -201,22 +197,18 @@ static int list_page(struct cli *c, uint64_t left, int64_t *cursor, uint64_t *pr
 
 	buf_init(&b, path, sizeof(path));
 	buf_printf(&b, "/api/emails?limit=%u", left < PAGE ? (unsigned)left : PAGE);
-	if (*cursor > 0)
-		buf_printf(&b, "&cursor=%lld", (long long)*cursor);
+	if (*cursor > 0) buf_printf(&b, "&cursor=%lld", (long long)*cursor);
 	add_query(&b, "state", cli_option(c, "--state", NULL));
 	add_query(&b, "tenant_id", cli_option(c, "--tenant", NULL));
 	add_query(&b, "to", cli_option(c, "--recipient", NULL));
 	add_query(&b, "q", cli_option(c, "--search", NULL));
-	if (b.cut)
-		return cli_fail(CLI_USAGE, "the options are too long");
+	if (b.cut) return cli_fail(CLI_USAGE, "the options are too long");
 	code = cli_request(c, "GET", path, (struct str){0}, false, true, &reply);
-	if (code != 0 || !cli_reply_ok(&reply, &code))
-		return code;
+	if (code != 0 || !cli_reply_ok(&reply, &code)) return code;
 	items = cli_get(reply.json, "items");
 	if (!items || json_type(items) != JSON_ARRAY)
 		return cli_fail(CLI_FAILED, "the gateway's answer has no items");
-	if (c->json && *printed == 0)
-		cli_print("{\"success\":true,\"items\":[");
+	if (c->json && *printed == 0) cli_print("{\"success\":true,\"items\":[");
 	json_iter_init(&it, items);
 	while (json_iter_next(&it, NULL, &job))
 		print_row(c, job, (*printed)++ == 0);
@@ -238,8 +230,7 @@ int cli_list(struct cli *c)
 		return cli_fail(CLI_USAGE, "--state is one of pending, processing, completed, failed");
 	do {
 		code = list_page(c, limit - printed, &cursor, &printed);
-		if (code != 0)
-			return code;
+		if (code != 0) return code;
 	} while (cursor > 0 && printed < limit);
 	if (c->json && cursor > 0)
 		cli_print("],\"next\":%lld}\n", (long long)cursor);
@@ -254,8 +245,7 @@ static void print_member(const struct json *job, const char *name)
 {
 	struct str s = cli_str(job, name);
 
-	if (s.len > 0)
-		cli_print("  %-20s %s\n", name, cli_safe(s));
+	if (s.len > 0) cli_print("  %-20s %s\n", name, cli_safe(s));
 }
 
 static void print_rcpts(const struct json *job)
@@ -263,8 +253,7 @@ static void print_rcpts(const struct json *job)
 	const struct json *list = cli_get(job, "recipients"), *r;
 	struct json_iter it;
 
-	if (!list || json_type(list) != JSON_ARRAY)
-		return;
+	if (!list || json_type(list) != JSON_ARRAY) return;
 	cli_print("recipients\n");
 	json_iter_init(&it, list);
 	while (json_iter_next(&it, NULL, &r))
@@ -277,16 +266,14 @@ static void print_attempts(const struct json *job)
 	const struct json *list = cli_get(job, "attempts"), *a;
 	struct json_iter it;
 
-	if (!list || json_type(list) != JSON_ARRAY || json_count(list) == 0)
-		return;
+	if (!list || json_type(list) != JSON_ARRAY || json_count(list) == 0) return;
 	cli_print("attempts\n");
 	json_iter_init(&it, list);
 	while (json_iter_next(&it, NULL, &a)) {
 		int64_t code = cli_int(a, "code");
 		char digits[24] = "";
 
-		if (code > 0)
-			snprintf(digits, sizeof(digits), "%lld  ", (long long)code);
+		if (code > 0) snprintf(digits, sizeof(digits), "%lld  ", (long long)code);
 		cli_print("  %lld  %s  %s  %s%s%s\n", (long long)cli_int(a, "n"), cli_text(a, "ended_at"),
 			  cli_text(a, "host"), digits, cli_text(a, "text"),
 			  cli_bool(a, "counted") ? "" : "  (not counted)");
@@ -326,11 +313,9 @@ int cli_show(struct cli *c)
 	char path[64];
 	int code;
 
-	if (!is_id(c->operands[0]))
-		return cli_fail(CLI_USAGE, "not a job's id: %s", c->operands[0]);
+	if (!is_id(c->operands[0])) return cli_fail(CLI_USAGE, "not a job's id: %s", c->operands[0]);
 	snprintf(path, sizeof(path), "/api/emails/%s", c->operands[0]);
-	if (!get(c, path, &reply, &code))
-		return code;
+	if (!get(c, path, &reply, &code)) return code;
 	cli_print("job %lld  %s, %lld retries\n", (long long)cli_int(reply.json, "id"),
 		  cli_text(reply.json, "state"), (long long)cli_int(reply.json, "retry_count"));
 	for (size_t i = 0; i < sizeof(members) / sizeof(members[0]); i++)
@@ -348,16 +333,12 @@ static int change(struct cli *c, const char *id, const char *verb, const char *d
 	char path[64];
 	int code;
 
-	if (!is_id(id))
-		return cli_fail(CLI_USAGE, "not a job's id: %s", id);
+	if (!is_id(id)) return cli_fail(CLI_USAGE, "not a job's id: %s", id);
 	snprintf(path, sizeof(path), "/api/emails/%s/%s", id, verb);
 	code = cli_request(c, "POST", path, STR(""), false, !c->json, &reply);
-	if (code != 0)
-		return code;
-	if (c->json)
-		return print_json(&reply);
-	if (cli_reply_ok(&reply, &code))
-		cli_print("%s %s\n", id, done);
+	if (code != 0) return code;
+	if (c->json) return print_json(&reply);
+	if (cli_reply_ok(&reply, &code)) cli_print("%s %s\n", id, done);
 	return code;
 }
 
@@ -367,10 +348,8 @@ static int requeue_all(struct cli *c)
 	int code = cli_request(c, "POST", "/api/emails/requeue", STR("{\"state\":\"failed\"}"), false,
 			       !c->json, &reply);
 
-	if (code != 0)
-		return code;
-	if (c->json)
-		return print_json(&reply);
+	if (code != 0) return code;
+	if (c->json) return print_json(&reply);
 	if (cli_reply_ok(&reply, &code))
 		cli_print("%lld jobs are queued again\n", (long long)cli_int(reply.json, "requeued"));
 	return code;
@@ -383,10 +362,8 @@ int cli_requeue(struct cli *c)
 	if (cli_flag(c, "--all-failed"))
 		return c->operand_count > 0 ? cli_fail(CLI_USAGE, "IDs or --all-failed, not both")
 					    : requeue_all(c);
-	if (c->operand_count == 0)
-		return cli_fail(CLI_USAGE, "requeue wants ID... or --all-failed");
-	if (c->json && c->operand_count > 1)
-		return cli_fail(CLI_USAGE, "with --json one ID at a time");
+	if (c->operand_count == 0) return cli_fail(CLI_USAGE, "requeue wants ID... or --all-failed");
+	if (c->json && c->operand_count > 1) return cli_fail(CLI_USAGE, "with --json one ID at a time");
 	for (int i = 0; i < c->operand_count; i++) {
 		int code = change(c, c->operands[i], "requeue", "is queued again");
 

@@ -24,8 +24,7 @@ struct test {
 
 static void said(struct test *t, const char *step, int rc, const char *text)
 {
-	if (rc < 0)
-		t->failed++;
+	if (rc < 0) t->failed++;
 	if (t->json)
 		cli_print("%s{\"step\":\"%s\",\"ok\":%s,\"text\":\"%s\"}", t->comma, step,
 			  rc < 0 ? "false" : "true", rc < 0 ? err_text(rc) : text);
@@ -49,8 +48,7 @@ static void test_clock(struct test *t)
 	hal_clock_sleep_until(before + 10);
 	buf_init(&b, text, sizeof(text));
 	timefmt_rfc3339(&b, hal_clock_wall_ms(&set), false);
-	if (!set)
-		buf_puts(&b, " (not set)");
+	if (!set) buf_puts(&b, " (not set)");
 	said(t, "clock", hal_clock_mono_ms() >= before + 10 ? 0 : ERR_INTERNAL, text);
 }
 
@@ -77,10 +75,8 @@ static void test_entropy(struct test *t)
 	unsigned char a[16], b[16];
 	int rc = hal_entropy_fill(a, sizeof(a));
 
-	if (rc == 0)
-		rc = hal_entropy_fill(b, sizeof(b));
-	if (rc == 0 && memcmp(a, b, sizeof(a)) == 0)
-		rc = ERR_ENTROPY;
+	if (rc == 0) rc = hal_entropy_fill(b, sizeof(b));
+	if (rc == 0 && memcmp(a, b, sizeof(a)) == 0) rc = ERR_ENTROPY;
 	said(t, "entropy", rc, "");
 }
 
@@ -103,8 +99,7 @@ static int accept_one(struct store *s)
 	arena_init(&a, memory, sizeof(memory));
 	memcpy(text, src, sizeof(src));
 	rc = job_decode(&a, text, sizeof(src) - 1, &limits, &job, &problem);
-	if (rc < 0)
-		return rc;
+	if (rc < 0) return rc;
 	store_accept_init(&accept);
 	accept.job = &job;
 	accept.src = (struct str){src, sizeof(src) - 1};
@@ -112,8 +107,7 @@ static int accept_one(struct store *s)
 	accept.provider = STR("selftest");
 	accept.expire_ms = 60000;
 	rc = store_do(s, &accept.op);
-	if (rc < 0)
-		return rc;
+	if (rc < 0) return rc;
 	store_job_get_init(&get);
 	get.id = accept.id;
 	rc = store_do(s, &get.op);
@@ -126,8 +120,7 @@ static int remove_entry(void *arg, const char *name)
 
 	if (snprintf(path, sizeof(path), "%s/%s", (const char *)arg, name) < (int)sizeof(path)) {
 		hal_storage_list(path, remove_entry, path);
-		if (hal_storage_remove(path) < 0)
-			remove(path);
+		if (hal_storage_remove(path) < 0) remove(path);
 	}
 	return 0;
 }
@@ -144,14 +137,11 @@ static int store_works(void)
 	struct store *s;
 	int rc = store_open(&config, &s);
 
-	if (rc < 0)
-		return rc;
+	if (rc < 0) return rc;
 	rc = accept_one(s);
 	store_close(s);
-	if (rc == 0)
-		rc = store_open(&config, &s);
-	if (rc == 0)
-		store_close(s);
+	if (rc == 0) rc = store_open(&config, &s);
+	if (rc == 0) store_close(s);
 	return rc;
 }
 
@@ -161,8 +151,7 @@ static void test_store(struct test *t)
 	char dir[128];
 	int rc;
 
-	if (!tmp || !*tmp || strlen(tmp) > 80)
-		tmp = "/tmp";
+	if (!tmp || !*tmp || strlen(tmp) > 80) tmp = "/tmp";
 	snprintf(dir, sizeof(dir), "%s/postern-selftest-%llx", tmp, (unsigned long long)hal_clock_mono_ms());
 	rc = hal_storage_open(dir);
 	if (rc == 0) {
@@ -187,8 +176,7 @@ static void test_tls(struct test *t)
 	buf_init(&why, text, sizeof(text));
 	if (rc == 0) {
 		rc = net_tls_config_init(&config, &settings, &why);
-		if (rc == 0)
-			net_tls_config_close(&config);
+		if (rc == 0) net_tls_config_close(&config);
 		net_close();
 	}
 	said(t, "tls", rc, "");
@@ -206,8 +194,7 @@ int cli_selftest(struct cli *c)
 {
 	struct test t = {c->json, 0, ""};
 
-	if (t.json)
-		cli_print("{\"steps\":[");
+	if (t.json) cli_print("{\"steps\":[");
 	said(&t, "device", 0, hal_ident_host());
 	test_clock(&t);
 	test_thread(&t);
@@ -215,7 +202,6 @@ int cli_selftest(struct cli *c)
 	test_store(&t);
 	test_tls(&t);
 	test_link(&t);
-	if (t.json)
-		cli_print("],\"success\":%s}\n", t.failed ? "false" : "true");
+	if (t.json) cli_print("],\"success\":%s}\n", t.failed ? "false" : "true");
 	return t.failed ? CLI_FAILED : CLI_DONE;
 }

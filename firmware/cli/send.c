@@ -19,8 +19,7 @@ static void *memory(size_t bytes)
 {
 	void *p = hal_process_memory(bytes);
 
-	if (!p)
-		cli_fail(CLI_FAILED, "%s", err_text(ERR_NO_MEMORY));
+	if (!p) cli_fail(CLI_FAILED, "%s", err_text(ERR_NO_MEMORY));
 	return p;
 }
 
@@ -31,13 +30,10 @@ static int read_all(struct cli *c, FILE *f, const char *name, struct str *out)
 	size_t cap = (size_t)c->settings->limits.job_bytes + 1, n;
 	char *input = memory(cap);
 
-	if (!input)
-		return CLI_FAILED;
+	if (!input) return CLI_FAILED;
 	n = fread(input, 1, cap, f);
-	if (ferror(f))
-		return cli_fail(CLI_FAILED, "%s: %s", name, strerror(errno));
-	if (n == cap)
-		return cli_fail(CLI_FAILED, "%s: larger than [limits] job_bytes", name);
+	if (ferror(f)) return cli_fail(CLI_FAILED, "%s: %s", name, strerror(errno));
+	if (n == cap) return cli_fail(CLI_FAILED, "%s: larger than [limits] job_bytes", name);
 	*out = (struct str){input, n};
 	return 0;
 }
@@ -47,11 +43,9 @@ static int read_job(struct cli *c, const char *name, struct str *job)
 	FILE *f;
 	int code;
 
-	if (strcmp(name, "-") == 0)
-		return read_all(c, stdin, "standard input", job);
+	if (strcmp(name, "-") == 0) return read_all(c, stdin, "standard input", job);
 	f = fopen(name, "rbe");
-	if (!f)
-		return cli_fail(CLI_FAILED, "%s: %s", name, strerror(errno));
+	if (!f) return cli_fail(CLI_FAILED, "%s: %s", name, strerror(errno));
 	code = read_all(c, f, name, job);
 	fclose(f);
 	return code;
@@ -68,8 +62,7 @@ static void put_option(struct cli *c, struct buf *b, const char *name, const cha
 {
 	const char *value = cli_option(c, option, NULL);
 
-	if (value)
-		put_string(b, name, str_from(value));
+	if (value) put_string(b, name, str_from(value));
 }
 
 static void put_list(struct cli *c, struct buf *b, const char *name, const char *option)
@@ -77,8 +70,7 @@ static void put_list(struct cli *c, struct buf *b, const char *name, const char 
 	const char *value, *comma = "";
 	int at = 0;
 
-	if (!cli_option(c, option, NULL))
-		return;
+	if (!cli_option(c, option, NULL)) return;
 	buf_printf(b, "%s\"%s\":[", b->len > 1 ? "," : "", name);
 	while ((value = cli_option(c, option, &at))) {
 		buf_printf(b, "%s\"", comma);
@@ -96,20 +88,16 @@ static int put_bodies(struct cli *c, struct buf *b)
 	struct str body = str_from(text);
 	int code;
 
-	if (!text && !html)
-		return cli_fail(CLI_USAGE, "send wants --text or --html");
+	if (!text && !html) return cli_fail(CLI_USAGE, "send wants --text or --html");
 	if (text && strcmp(text, "-") == 0) {
 		code = read_all(c, stdin, "standard input", &body);
-		if (code != 0)
-			return code;
+		if (code != 0) return code;
 	}
 	/* Bytes that are no UTF-8 are refused, as everywhere, not replaced. */
-	if (!str_is_utf8(body))
-		return cli_fail(CLI_FAILED, "the text is not UTF-8");
+	if (!str_is_utf8(body)) return cli_fail(CLI_FAILED, "the text is not UTF-8");
 	put_string(b, "body_format", html ? STR("HTML") : STR("TEXT"));
 	put_string(b, "body_content", html ? str_from(html) : body);
-	if (html && text)
-		put_string(b, "text_content", body);
+	if (html && text) put_string(b, "text_content", body);
 	return 0;
 }
 
@@ -120,10 +108,8 @@ static int make_job(struct cli *c, struct str *job)
 	struct buf b;
 	int code;
 
-	if (!text)
-		return CLI_FAILED;
-	if (cli_flag(c, "--attach"))
-		return cli_fail(CLI_USAGE, "--attach is not built into this version");
+	if (!text) return CLI_FAILED;
+	if (cli_flag(c, "--attach")) return cli_fail(CLI_USAGE, "--attach is not built into this version");
 	if (!cli_flag(c, "--to") && !cli_flag(c, "--cc") && !cli_flag(c, "--bcc"))
 		return cli_fail(CLI_USAGE, "send wants a job, or --to ADDRESS");
 	buf_init(&b, text, cap);
@@ -137,8 +123,7 @@ static int make_job(struct cli *c, struct str *job)
 	put_option(c, &b, "tenant_id", "--tenant");
 	put_option(c, &b, "message_id", "--message-id");
 	code = put_bodies(c, &b);
-	if (code != 0)
-		return code;
+	if (code != 0) return code;
 	buf_puts(&b, "}");
 	*job = buf_view(&b);
 	return b.cut ? cli_fail(CLI_FAILED, "larger than [limits] job_bytes") : 0;
@@ -157,11 +142,9 @@ static int wait_final(struct cli *c, int64_t id)
 		struct str state;
 
 		code = cli_request(c, "GET", path, (struct str){0}, false, true, &reply);
-		if (code != 0 || !cli_reply_ok(&reply, &code))
-			return code;
+		if (code != 0 || !cli_reply_ok(&reply, &code)) return code;
 		state = cli_str(reply.json, "state");
-		if (str_eq(state, STR("completed")))
-			return CLI_DONE;
+		if (str_eq(state, STR("completed"))) return CLI_DONE;
 		if (str_eq(state, STR("failed")))
 			return cli_fail(CLI_FAILED, "not sent: %s", cli_text(reply.json, "error"));
 		hal_clock_sleep_until(hal_clock_in(POLL_MS));
@@ -192,8 +175,7 @@ static int submit(struct cli *c, struct str job)
 	int code = cli_request_quietly(c, "POST", "/api/emails", job, true, !c->json || wait, &reply);
 	int64_t id;
 
-	if (code != 0)
-		return code;
+	if (code != 0) return code;
 	if (c->json && !wait) {
 		fwrite(reply.text, 1, reply.len, stdout);
 		cli_print("\n");
@@ -201,8 +183,7 @@ static int submit(struct cli *c, struct str job)
 		       : reply.status == 507 || reply.status == 503 ? CLI_TRY_LATER
 								    : CLI_FAILED;
 	}
-	if (!cli_reply_ok(&reply, &code))
-		return code;
+	if (!cli_reply_ok(&reply, &code)) return code;
 	id = print_ids(reply.json);
 	fflush(stdout);
 	return wait && id > 0 ? wait_final(c, id) : CLI_DONE;
@@ -223,10 +204,8 @@ static int judge(struct cli *c, struct str job)
 	struct job decoded;
 	struct arena a;
 
-	if (!text || !values)
-		return CLI_FAILED;
-	if (job.len > 0)
-		memcpy(text, job.ptr, job.len);
+	if (!text || !values) return CLI_FAILED;
+	if (job.len > 0) memcpy(text, job.ptr, job.len);
 	arena_init(&a, values, arena_bytes);
 	if (job_decode(&a, text, job.len, &limits, &decoded, &problem) < 0)
 		return cli_fail(CLI_FAILED, "%s: %s", problem.pointer, problem.reason);
@@ -246,15 +225,12 @@ static int drop(struct cli *c, struct str job)
 	const char *user = c->settings->gateway.user;
 	int rc = judge(c, job);
 
-	if (rc != 0)
-		return rc;
+	if (rc != 0) return rc;
 	/* As root: what root wrote, the gateway's user could not read. Not as root this fails, and the
 	 * storage says so. */
-	if (*user && hal_process_own_dir(c->settings->gateway.data_dir, user) == 0)
-		hal_process_become(user);
+	if (*user && hal_process_own_dir(c->settings->gateway.data_dir, user) == 0) hal_process_become(user);
 	rc = hal_storage_open(c->settings->gateway.data_dir);
-	if (rc < 0)
-		return rc;
+	if (rc < 0) return rc;
 	rc = store_drop_put(job, name, sizeof(name));
 	hal_storage_close();
 	if (rc < 0)
@@ -275,15 +251,12 @@ int cli_send(struct cli *c)
 
 	if (code == 0 && c->operand_count > 0 && c->given_count > (cli_flag(c, "--wait") ? 1 : 0))
 		code = cli_fail(CLI_USAGE, "a job or flags, not both");
-	if (code != 0)
-		return code;
+	if (code != 0) return code;
 	for (;;) {
 		code = submit(c, job);
-		if (code != CLI_NO_GATEWAY)
-			return code;
+		if (code != CLI_NO_GATEWAY) return code;
 		code = drop(c, job);
-		if (code >= 0)
-			return code;
+		if (code >= 0) return code;
 		if (code != ERR_BUSY)
 			return cli_fail(CLI_FAILED, "%s: %s", c->settings->gateway.data_dir, err_text(code));
 		/* A gateway holds the storage: it is starting, or stopping. */

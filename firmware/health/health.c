@@ -33,8 +33,7 @@ static void gather_providers(struct health_facts *f, struct provider_pool *pool,
 
 	f->provider_count = (unsigned)n;
 	for (size_t i = 0; i < n && i < PROVIDER_MAX; i++) {
-		if (all[i].state == PROVIDER_CLOSED)
-			continue;
+		if (all[i].state == PROVIDER_CLOSED) continue;
 		if (f->providers_held++ == 0)
 			snprintf(f->held_reason, sizeof(f->held_reason), "%s: %s", all[i].name,
 				 all[i].reason);
@@ -61,8 +60,7 @@ __attribute__((format(printf, 4, 5))) static void set(struct health *h, enum hea
 {
 	va_list ap;
 
-	if (s <= h->part[p].state)
-		return;
+	if (s <= h->part[p].state) return;
 	h->part[p].state = s;
 	va_start(ap, format);
 	vsnprintf(h->part[p].reason, sizeof(h->part[p].reason), format, ap);
@@ -73,12 +71,9 @@ static void judge_store(const struct health_facts *f, struct health *h)
 {
 	const struct store_status *s = f->store;
 
-	if (s->read_only)
-		set(h, HEALTH_STORE, HEALTH_DOWN, "the storage is read-only");
-	if (s->full)
-		set(h, HEALTH_STORE, HEALTH_DOWN, "the store is full: new jobs are refused");
-	if (s->reserve_used)
-		set(h, HEALTH_STORE, HEALTH_DEGRADED, "the reserve is in use");
+	if (s->read_only) set(h, HEALTH_STORE, HEALTH_DOWN, "the storage is read-only");
+	if (s->full) set(h, HEALTH_STORE, HEALTH_DOWN, "the store is full: new jobs are refused");
+	if (s->reserve_used) set(h, HEALTH_STORE, HEALTH_DEGRADED, "the reserve is in use");
 	if (s->max_bytes > 0 && s->used_bytes > s->max_bytes / 10 * 9)
 		set(h, HEALTH_STORE, HEALTH_DEGRADED, "more than nine tenths of max_bytes are used");
 	if (s->lost_rows > 0)
@@ -113,16 +108,13 @@ void health_judge(const struct health_facts *f, struct health *h)
 	judge_store(f, h);
 	judge_queue(f, h);
 	judge_way_out(f, h);
-	if (!f->clock_set)
-		set(h, HEALTH_CLOCK, HEALTH_DEGRADED, "the clock is not set");
-	if (!f->link_up)
-		set(h, HEALTH_LINK, HEALTH_DOWN, "no network link");
+	if (!f->clock_set) set(h, HEALTH_CLOCK, HEALTH_DEGRADED, "the clock is not set");
+	if (!f->link_up) set(h, HEALTH_LINK, HEALTH_DOWN, "no network link");
 	if (f->rss_limit_bytes > 0 && f->rss_bytes > f->rss_limit_bytes)
 		set(h, HEALTH_MEMORY, HEALTH_DEGRADED, "more than %lld bytes are in use",
 		    (long long)f->rss_limit_bytes);
 	for (int p = 0; p < HEALTH_PART_COUNT; p++)
-		if (h->part[p].state > h->overall)
-			h->overall = h->part[p].state;
+		if (h->part[p].state > h->overall) h->overall = h->part[p].state;
 	h->ready = h->part[HEALTH_STORE].state != HEALTH_DOWN && h->part[HEALTH_WORKER].state == HEALTH_OK &&
 		   f->provider_count > 0 && !f->stopping;
 }

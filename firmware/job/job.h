@@ -17,17 +17,17 @@
 #include "base/str.h"
 
 /* Sizes in bytes and numbers that a job may not exceed, beyond the limits that are configured. */
-#define JOB_MESSAGE_ID_MAX 255
-#define JOB_LABEL_MAX 127    /* tenant_id, user_id, template_id … */
-#define JOB_PROVIDER_MAX 63
-#define JOB_SUBJECT_MAX 2000
-#define JOB_NAME_MAX 256     /* a display name */
-#define JOB_ADDRESS_MAX 254  /* RFC 5321 erratum 1690 */
-#define JOB_LOCAL_MAX 64     /* RFC 5321 section 4.5.3.1.1 */
-#define JOB_HEADERS_MAX 100
-#define JOB_HEADER_NAME_MAX 76
+#define JOB_MESSAGE_ID_MAX   255
+#define JOB_LABEL_MAX        127 /* tenant_id, user_id, template_id … */
+#define JOB_PROVIDER_MAX     63
+#define JOB_SUBJECT_MAX      2000
+#define JOB_NAME_MAX         256 /* a display name */
+#define JOB_ADDRESS_MAX      254 /* RFC 5321 erratum 1690 */
+#define JOB_LOCAL_MAX        64  /* RFC 5321 section 4.5.3.1.1 */
+#define JOB_HEADERS_MAX      100
+#define JOB_HEADER_NAME_MAX  76
 #define JOB_HEADER_VALUE_MAX 16000
-#define JOB_ATTACHMENTS_MAX 100
+#define JOB_ATTACHMENTS_MAX  100
 
 enum job_format { JOB_FORMAT_0, JOB_FORMAT_1 };
 
@@ -78,7 +78,7 @@ struct job_attachment {
 	struct str filename;
 	struct str mime_type;
 	struct str content_id;
-	struct str url;          /* one of url, path, content */
+	struct str url; /* one of url, path, content */
 	struct str path;
 	struct job_text content; /* base64, checked */
 };
@@ -105,7 +105,7 @@ struct job {
 	struct job_address from; /* .addr absent: the provider's */
 	struct job_address reply_to;
 	struct str envelope_from; /* absent: From's; there but empty: the null sender ("<>") */
-	struct job_rcpt *rcpts; /* to, then cc, then bcc, as given; the same address is kept once */
+	struct job_rcpt *rcpts;   /* to, then cc, then bcc, as given; the same address is kept once */
 	size_t rcpt_count;
 	struct str subject;
 	struct job_header *headers;
@@ -128,12 +128,12 @@ struct job {
 };
 
 struct job_limits {
-	size_t job_bytes;     /* the JSON text */
+	size_t job_bytes; /* the JSON text */
 	size_t recipients;
 	size_t envelope_bytes; /* all that job_copy_envelope keeps */
-	bool attachments;     /* false: this version cannot send attachments: refuse them */
-	bool templates;       /* likewise template_path, and template_id without a body */
-	bool raw;             /* likewise */
+	bool attachments;      /* false: this version cannot send attachments: refuse them */
+	bool templates;        /* likewise template_path, and template_id without a body */
+	bool raw;              /* likewise */
 };
 
 /* The first problem of a job. */
@@ -143,9 +143,11 @@ struct job_problem {
 };
 
 /* Where the formats leave it open:
- *   - a known member, header or attachment member that stands there twice is refused; unknown ones are ignored
+ *   - a known member, header or attachment member that stands there twice is refused; unknown ones are
+ * ignored
  *   - body_format absent is TEXT; it and priority are read without case
- *   - the members of identity, sender, headers and policy count in both formats, those of content in their own
+ *   - the members of identity, sender, headers and policy count in both formats, those of content in their
+ * own
  *   - with html_body, template_path is a label, as template_id is with body_content
  *   - an empty label ("") is none; an empty address is refused; envelope_from "<>" is the null sender
  *   - a header's value may be a number, or an array for a header that occurs several times; null is none
@@ -170,9 +172,9 @@ size_t job_decode_arena_bytes(size_t len);
 int job_copy_envelope(struct arena *a, const struct job *from, struct job *to);
 
 /* Names of the enums, for JSON and screens. */
-const char *job_state_name(enum job_state s);   /* "pending" … */
+const char *job_state_name(enum job_state s);           /* "pending" … */
 int job_state_parse(struct str s, enum job_state *out); /* Errors: ERR_INVALID */
-const char *job_reason_name(enum job_reason r); /* "held" …, "" for none */
+const char *job_reason_name(enum job_reason r);         /* "held" …, "" for none */
 const char *job_priority_name(enum job_priority p);
 
 /* One address by itself (CLI flags, provider's from). A bare local name passes: callers that need a domain
@@ -191,14 +193,14 @@ void job_message_id(struct buf *b, struct str tenant_id, struct str message_id, 
 struct job_text_reader {
 	int (*fetch)(void *arg, size_t at, char *bytes, size_t cap);
 	void *arg;
-	size_t src_at;  /* as in job_text */
-	size_t at;      /* next byte of the original */
+	size_t src_at; /* as in job_text */
+	size_t at;     /* next byte of the original */
 	char chunk[512];
 	size_t chunk_len, chunk_at;
 	unsigned high_surrogate;
-	unsigned escape;        /* 0 none, 1 after the backslash, 2 to 5 the digits of \u */
-	unsigned unit;          /* the UTF-16 unit those digits make */
-	char ready[4];          /* UTF-8 of an escape that did not fit into the caller's bytes */
+	unsigned escape; /* 0 none, 1 after the backslash, 2 to 5 the digits of \u */
+	unsigned unit;   /* the UTF-16 unit those digits make */
+	char ready[4];   /* UTF-8 of an escape that did not fit into the caller's bytes */
 	unsigned ready_len, ready_at;
 	bool end;
 };

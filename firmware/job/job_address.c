@@ -15,8 +15,7 @@ struct scan {
 
 static bool wrong(struct scan *s, const char *why)
 {
-	if (!s->why)
-		s->why = why;
+	if (!s->why) s->why = why;
 	return false;
 }
 
@@ -39,8 +38,7 @@ static bool skip_comment(struct scan *s)
 		else if (*s->at == ')' && --depth == 0)
 			break;
 	}
-	if (s->at == s->end)
-		return wrong(s, "a comment is not closed");
+	if (s->at == s->end) return wrong(s, "a comment is not closed");
 	s->comment = (struct str){begin, (size_t)(s->at - begin)};
 	s->at++;
 	return true;
@@ -63,13 +61,10 @@ static void skip_cfws(struct scan *s)
 static bool take_quoted(struct scan *s, struct buf *plain)
 {
 	for (s->at++; s->at < s->end && *s->at != '"'; s->at++) {
-		if (*s->at == '\\' && ++s->at == s->end)
-			break;
-		if (plain)
-			buf_add(plain, s->at, 1);
+		if (*s->at == '\\' && ++s->at == s->end) break;
+		if (plain) buf_add(plain, s->at, 1);
 	}
-	if (s->at == s->end)
-		return wrong(s, "a quote is not closed");
+	if (s->at == s->end) return wrong(s, "a quote is not closed");
 	s->at++;
 	return true;
 }
@@ -94,17 +89,12 @@ static const char *misplaced(char c)
 {
 	switch (c) {
 	case ',':
-	case ';':
-		return "one address only, not a list (a name with a comma or semicolon wants quotes)";
-	case ':':
-		return "groups are not supported (a name with a colon wants quotes)";
-	case '@':
-		return "an @ too many (a name with an @ wants quotes)";
+	case ';': return "one address only, not a list (a name with a comma or semicolon wants quotes)";
+	case ':': return "groups are not supported (a name with a colon wants quotes)";
+	case '@': return "an @ too many (a name with an @ wants quotes)";
 	case '<':
-	case '>':
-		return "a bracket in the wrong place";
-	default:
-		return "a character in the wrong place (a name with special characters wants quotes)";
+	case '>': return "a bracket in the wrong place";
+	default: return "a character in the wrong place (a name with special characters wants quotes)";
 	}
 }
 
@@ -113,19 +103,16 @@ static const char *misplaced(char c)
 static bool take_name(struct scan *s, struct buf *name)
 {
 	for (skip_cfws(s); !s->why && s->at < s->end && *s->at != '<'; skip_cfws(s)) {
-		if (name->len > 0)
-			buf_puts(name, " ");
+		if (name->len > 0) buf_puts(name, " ");
 		if (*s->at == '"') {
 			take_quoted(s, name);
 			continue;
 		}
-		if (!is_atext(*s->at) && *s->at != '.')
-			return wrong(s, misplaced(*s->at));
+		if (!is_atext(*s->at) && *s->at != '.') return wrong(s, misplaced(*s->at));
 		for (; s->at < s->end && (is_atext(*s->at) || *s->at == '.'); s->at++)
 			buf_add(name, s->at, 1);
 	}
-	if (!s->why && name->len > JOB_NAME_MAX)
-		return wrong(s, "the display name is longer than 256 bytes");
+	if (!s->why && name->len > JOB_NAME_MAX) return wrong(s, "the display name is longer than 256 bytes");
 	return !s->why;
 }
 
@@ -134,18 +121,15 @@ static bool take_local(struct scan *s, struct str *local)
 	const char *begin = s->at;
 
 	if (s->at < s->end && *s->at == '"') {
-		if (!take_quoted(s, NULL))
-			return false;
+		if (!take_quoted(s, NULL)) return false;
 	} else {
 		for (; s->at < s->end && (is_atext(*s->at) || *s->at == '.'); s->at++)
 			if (*s->at == '.' && (s->at == begin || s->at[-1] == '.'))
 				return wrong(s, "a dot at the beginning, or two in a row, before the @");
-		if (s->at > begin && s->at[-1] == '.')
-			return wrong(s, "a dot right before the @");
+		if (s->at > begin && s->at[-1] == '.') return wrong(s, "a dot right before the @");
 	}
 	*local = (struct str){begin, (size_t)(s->at - begin)};
-	if (local->len > JOB_LOCAL_MAX)
-		return wrong(s, "the part before the @ is longer than 64 bytes");
+	if (local->len > JOB_LOCAL_MAX) return wrong(s, "the part before the @ is longer than 64 bytes");
 	return true;
 }
 
@@ -158,8 +142,7 @@ static bool take_literal(struct scan *s, struct buf *addr)
 	char text[64];
 	struct str in;
 
-	if (!close)
-		return wrong(s, "an address in brackets is not closed");
+	if (!close) return wrong(s, "an address in brackets is not closed");
 	in = (struct str){begin + 1, (size_t)(close - begin - 1)};
 	if (str_starts_nocase(in, STR("IPv6:"))) {
 		family = HAL_FAMILY_IP6;
@@ -179,18 +162,15 @@ static bool take_domain(struct scan *s, struct buf *addr)
 	struct str domain;
 	size_t digits = 0;
 
-	if (s->at < s->end && *s->at == '[')
-		return take_literal(s, addr);
+	if (s->at < s->end && *s->at == '[') return take_literal(s, addr);
 	while (s->at < s->end && (is_atext(*s->at) || *s->at == '.') && !strchr("!#$%&'*+/=?^_`{|}~", *s->at))
 		s->at++;
 	domain = (struct str){begin, (size_t)(s->at - begin)};
 	if (s->at < s->end && !strchr(" (>", *s->at))
-		return wrong(s, strchr("@,;:<", *s->at) ? misplaced(*s->at) :
-				"a character that a domain cannot have");
-	if (domain.len == 0)
-		return wrong(s, "nothing behind the @");
-	if (job_domain_to_ascii(domain, addr, &s->why) < 0)
-		return false;
+		return wrong(s, strchr("@,;:<", *s->at) ? misplaced(*s->at)
+							: "a character that a domain cannot have");
+	if (domain.len == 0) return wrong(s, "nothing behind the @");
+	if (job_domain_to_ascii(domain, addr, &s->why) < 0) return false;
 	for (size_t i = domain.len; i > 0 && domain.ptr[i - 1] >= '0' && domain.ptr[i - 1] <= '9'; i--)
 		digits++;
 	if (digits > 0 && (digits == domain.len || domain.ptr[domain.len - digits - 1] == '.'))
@@ -205,15 +185,14 @@ static const char *without_domain(const struct scan *s)
 
 	if (s->at == s->end || !sign || strchr(",;:", *s->at))
 		return s->at < s->end && !is_atext(*s->at) ? misplaced(*s->at) : "no @ in it";
-	return sign == s->at ? "a space or comment before the @" :
-			       "a name before the address wants it in brackets: <a@b>";
+	return sign == s->at ? "a space or comment before the @"
+			     : "a name before the address wants it in brackets: <a@b>";
 }
 
 static bool is_bare_name(struct str local)
 {
 	for (size_t i = 0; i < local.len; i++)
-		if ((unsigned char)local.ptr[i] >= 0x80 || local.ptr[i] == '"')
-			return false;
+		if ((unsigned char)local.ptr[i] >= 0x80 || local.ptr[i] == '"') return false;
 	return true;
 }
 
@@ -223,30 +202,25 @@ static bool take_addr(struct scan *s, bool angle, struct buf *addr, size_t *loca
 	struct str local;
 
 	skip_cfws(s);
-	if (s->why || !take_local(s, &local))
-		return false;
+	if (s->why || !take_local(s, &local)) return false;
 	if (local.len == 0)
-		return wrong(s, s->at == s->end || *s->at == '>' ? "empty" :
-				*s->at == '@' ? "nothing before the @" : misplaced(*s->at));
+		return wrong(s, s->at == s->end || *s->at == '>' ? "empty"
+				: *s->at == '@'                  ? "nothing before the @"
+								 : misplaced(*s->at));
 	buf_str(addr, local);
 	*local_len = local.len;
 	if (s->at < s->end && *s->at == '@') {
 		s->at++;
 		buf_puts(addr, "@");
-		if (!take_domain(s, addr))
-			return false;
-		if (addr->len > JOB_ADDRESS_MAX)
-			return wrong(s, "longer than 254 bytes");
+		if (!take_domain(s, addr)) return false;
+		if (addr->len > JOB_ADDRESS_MAX) return wrong(s, "longer than 254 bytes");
 	}
 	skip_cfws(s);
-	if (s->why)
-		return false;
-	if (angle && s->at == s->end)
-		return wrong(s, "a bracket is not closed");
+	if (s->why) return false;
+	if (angle && s->at == s->end) return wrong(s, "a bracket is not closed");
 	if (s->at < s->end && !(angle && *s->at == '>'))
 		return wrong(s, *local_len < addr->len ? misplaced(*s->at) : without_domain(s));
-	if (*local_len == addr->len && !is_bare_name(local))
-		return wrong(s, "no @ in it");
+	if (*local_len == addr->len && !is_bare_name(local)) return wrong(s, "no @ in it");
 	return true;
 }
 
@@ -255,15 +229,11 @@ static const char *unfit(struct str text)
 	for (size_t i = 0; i < text.len; i++) {
 		unsigned char c = (unsigned char)text.ptr[i];
 
-		if (c == '\r' || c == '\n')
-			return "a line break in it";
-		if (c == '\0')
-			return "a NUL in it";
-		if (c < 0x20 || c == 0x7f)
-			return "a control character in it";
+		if (c == '\r' || c == '\n') return "a line break in it";
+		if (c == '\0') return "a NUL in it";
+		if (c < 0x20 || c == 0x7f) return "a control character in it";
 	}
-	if (!str_is_utf8(text))
-		return "not UTF-8";
+	if (!str_is_utf8(text)) return "not UTF-8";
 	return text.len > TEXT_BYTES_MAX ? "too long" : NULL;
 }
 
@@ -273,31 +243,25 @@ static const char *parse(struct str text, struct buf *name, struct buf *addr, si
 	struct scan s = {.at = text.ptr, .end = text.ptr + text.len, .why = unfit(text)};
 	bool angle;
 
-	if (s.why)
-		return s.why;
+	if (s.why) return s.why;
 	angle = has_angle(s);
 	if (angle) {
-		if (!take_name(&s, name))
-			return s.why;
+		if (!take_name(&s, name)) return s.why;
 		s.at++;
 	}
-	if (!take_addr(&s, angle, addr, local_len))
-		return s.why;
+	if (!take_addr(&s, angle, addr, local_len)) return s.why;
 	if (angle) {
 		s.at++;
 		skip_cfws(&s);
-		if (s.at < s.end)
-			wrong(&s, misplaced(*s.at));
+		if (s.at < s.end) wrong(&s, misplaced(*s.at));
 	} else if (s.comment.len > 0) {
 		/* "a@b (John Doe)": the older way to give a name */
 		s.comment = str_trim(s.comment);
 		for (size_t i = 0; i < s.comment.len; i++) {
-			if (s.comment.ptr[i] == '\\' && i + 1 < s.comment.len)
-				i++;
+			if (s.comment.ptr[i] == '\\' && i + 1 < s.comment.len) i++;
 			buf_add(name, s.comment.ptr + i, 1);
 		}
-		if (name->len > JOB_NAME_MAX)
-			wrong(&s, "the display name is longer than 256 bytes");
+		if (name->len > JOB_NAME_MAX) wrong(&s, "the display name is longer than 256 bytes");
 	}
 	return s.why;
 }
@@ -313,16 +277,13 @@ int job_address_parse(struct arena *a, struct str text, struct job_address *out,
 	buf_init(&addr, addr_bytes, sizeof(addr_bytes));
 	*out = (struct job_address){0};
 	reason = parse(text, &name, &addr, &local_len);
-	if (why)
-		*why = reason;
-	if (reason)
-		return ERR_INVALID;
+	if (why) *why = reason;
+	if (reason) return ERR_INVALID;
 	out->text = text;
 	out->name = arena_str(a, buf_view(&name));
 	out->addr = arena_str(a, buf_view(&addr));
 	if (!out->name.ptr || !out->addr.ptr) {
-		if (why)
-			*why = "too long for the memory there is";
+		if (why) *why = "too long for the memory there is";
 		return ERR_TOO_LARGE;
 	}
 	if (local_len < out->addr.len)

@@ -10,10 +10,10 @@
 
 /* Arena bytes that do not grow with the text; JOB_RCPTS is the most that [limits] recipients can be. */
 #define JOB_RCPTS 256
-#define ARENA_FIXED                                                                                  \
-	(JOB_RCPTS * (sizeof(struct job_rcpt) + JOB_ADDRESS_MAX + 4) +                               \
-	 JOB_HEADERS_MAX * sizeof(struct job_header) +                                               \
-	 JOB_ATTACHMENTS_MAX * sizeof(struct job_attachment) + 4096)
+#define ARENA_FIXED                                                                                          \
+	(JOB_RCPTS * (sizeof(struct job_rcpt) + JOB_ADDRESS_MAX + 4) +                                       \
+	 JOB_HEADERS_MAX * sizeof(struct job_header) + JOB_ATTACHMENTS_MAX * sizeof(struct job_attachment) + \
+	 4096)
 
 static const char *const names[] = {
 #define X(name) #name,
@@ -64,7 +64,7 @@ int job_refuse(struct job_decode *d, int rc, const char *format, ...)
 static int refuse_type(struct job_decode *d, const char *wanted, const struct json *v)
 {
 	static const char *const types[] = {
-		[JSON_NULL] = "null",     [JSON_BOOL] = "a boolean", [JSON_NUMBER] = "a number",
+		[JSON_NULL] = "null",       [JSON_BOOL] = "a boolean", [JSON_NUMBER] = "a number",
 		[JSON_STRING] = "a string", [JSON_ARRAY] = "an array", [JSON_OBJECT] = "an object",
 	};
 
@@ -73,21 +73,17 @@ static int refuse_type(struct job_decode *d, const char *wanted, const struct js
 
 int job_take_string(struct job_decode *d, const struct json *v, size_t max, struct str *out)
 {
-	if (json_type(v) != JSON_STRING)
-		return refuse_type(d, "a string", v);
+	if (json_type(v) != JSON_STRING) return refuse_type(d, "a string", v);
 	*out = json_str(v);
 	for (size_t i = 0; i < out->len; i++) {
 		unsigned char c = (unsigned char)out->ptr[i];
 
-		if (c == '\r' || c == '\n')
-			return job_refuse(d, ERR_INVALID, "a line break in it");
-		if (c == '\0')
-			return job_refuse(d, ERR_INVALID, "a NUL in it");
+		if (c == '\r' || c == '\n') return job_refuse(d, ERR_INVALID, "a line break in it");
+		if (c == '\0') return job_refuse(d, ERR_INVALID, "a NUL in it");
 		if ((c < 0x20 && c != '\t') || c == 0x7f)
 			return job_refuse(d, ERR_INVALID, "a control character in it");
 	}
-	if (out->len > max)
-		return job_refuse(d, ERR_TOO_LARGE, "longer than %zu bytes", max);
+	if (out->len > max) return job_refuse(d, ERR_TOO_LARGE, "longer than %zu bytes", max);
 	return 0;
 }
 
@@ -95,11 +91,9 @@ static int take_text(struct job_decode *d, enum job_member m, struct job_text *o
 {
 	const struct json *v = d->members[m];
 
-	if (!v)
-		return 0;
+	if (!v) return 0;
 	job_point(d, names[m]);
-	if (json_type(v) != JSON_STRING)
-		return refuse_type(d, "a string", v);
+	if (json_type(v) != JSON_STRING) return refuse_type(d, "a string", v);
 	*out = (struct job_text){json_str(v), (size_t)(json_str(v).ptr - d->text), true};
 	return 0;
 }
@@ -109,16 +103,15 @@ int job_take_base64(struct job_decode *d, const struct json *v, struct job_text 
 	struct str s;
 	size_t pad = 0;
 
-	if (json_type(v) != JSON_STRING)
-		return refuse_type(d, "a string of base64", v);
+	if (json_type(v) != JSON_STRING) return refuse_type(d, "a string of base64", v);
 	s = json_str(v);
 	while (pad < 2 && pad < s.len && s.ptr[s.len - 1 - pad] == '=')
 		pad++;
 	for (size_t i = 0; i + pad < s.len; i++) {
 		char c = s.ptr[i];
 
-		if (!((c >= '0' && c <= '9') || (c >= 'A' && c <= 'Z') || (c >= 'a' && c <= 'z') || c == '+' ||
-		      c == '/'))
+		if (!((c >= '0' && c <= '9') || (c >= 'A' && c <= 'Z') || (c >= 'a' && c <= 'z') ||
+		      c == '+' || c == '/'))
 			return job_refuse(d, ERR_INVALID, "not base64: a wrong character at %zu", i);
 	}
 	if (s.len % 4 != 0)
@@ -133,13 +126,11 @@ static int take_map(struct job_decode *d, enum job_member m, const struct json *
 	const struct json *v = d->members[m];
 
 	*out = NULL;
-	if (!v)
-		return 0;
+	if (!v) return 0;
 	job_point(d, names[m]);
 	if (json_type(v) != JSON_OBJECT && !(json_type(v) == JSON_ARRAY && json_count(v) == 0))
 		return refuse_type(d, "an object", v);
-	if (json_count(v) > 0)
-		*out = v;
+	if (json_count(v) > 0) *out = v;
 	return 0;
 }
 
@@ -151,22 +142,18 @@ static int collect(struct job_decode *d, const struct json *root)
 	const struct json *v;
 	struct str key;
 
-	if (json_type(root) != JSON_OBJECT)
-		return refuse_type(d, "an object", root);
+	if (json_type(root) != JSON_OBJECT) return refuse_type(d, "an object", root);
 	json_iter_init(&it, root);
 	while (json_iter_next(&it, &key, &v)) {
 		size_t m = 0;
 
 		while (m < JOB_MEMBER_COUNT && !str_eq(key, str_from(names[m])))
 			m++;
-		if (m == JOB_MEMBER_COUNT)
-			continue;
+		if (m == JOB_MEMBER_COUNT) continue;
 		job_point(d, names[m]);
-		if (seen[m])
-			return job_refuse(d, ERR_INVALID, "given twice");
+		if (seen[m]) return job_refuse(d, ERR_INVALID, "given twice");
 		seen[m] = true;
-		if (json_type(v) != JSON_NULL)
-			d->members[m] = v;
+		if (json_type(v) != JSON_NULL) d->members[m] = v;
 	}
 	return 0;
 }
@@ -208,12 +195,10 @@ static int take_labels(struct job_decode *d)
 		const struct json *v = d->members[labels[i].m];
 		int rc;
 
-		if (!v || (labels[i].m == JOB_M_template_path && d->job->format == JOB_FORMAT_1))
-			continue;
+		if (!v || (labels[i].m == JOB_M_template_path && d->job->format == JOB_FORMAT_1)) continue;
 		job_point(d, names[labels[i].m]);
 		rc = job_take_string(d, v, labels[i].max, labels[i].out);
-		if (rc < 0)
-			return rc;
+		if (rc < 0) return rc;
 		/* an empty label says as little as none */
 		if (labels[i].out->len == 0 && labels[i].m != JOB_M_subject)
 			*labels[i].out = (struct str){NULL, 0};
@@ -228,17 +213,14 @@ static int take_related_id(struct job_decode *d)
 	char digits[JOB_LABEL_MAX + 1];
 	struct buf b;
 
-	if (!v)
-		return 0;
+	if (!v) return 0;
 	job_point(d, "related_model_id");
 	if (json_type(v) == JSON_STRING)
 		return job_take_string(d, v, JOB_LABEL_MAX, &d->job->related_model_id);
-	if (json_type(v) != JSON_NUMBER)
-		return refuse_type(d, "a string or a number", v);
+	if (json_type(v) != JSON_NUMBER) return refuse_type(d, "a string or a number", v);
 	buf_init(&b, digits, sizeof(digits));
 	json_write(&b, v);
-	if (b.cut)
-		return job_refuse(d, ERR_TOO_LARGE, "longer than %d bytes", JOB_LABEL_MAX);
+	if (b.cut) return job_refuse(d, ERR_TOO_LARGE, "longer than %d bytes", JOB_LABEL_MAX);
 	d->job->related_model_id = arena_str(d->arena, buf_view(&b));
 	if (!d->job->related_model_id.ptr)
 		return job_refuse(d, ERR_TOO_LARGE, "too large for the memory there is");
@@ -249,11 +231,9 @@ static int take_time(struct job_decode *d, enum job_member m, int64_t *out)
 {
 	const struct json *v = d->members[m];
 
-	if (!v)
-		return 0;
+	if (!v) return 0;
 	job_point(d, names[m]);
-	if (json_type(v) != JSON_STRING)
-		return refuse_type(d, "a string", v);
+	if (json_type(v) != JSON_STRING) return refuse_type(d, "a string", v);
 	if (timefmt_parse_rfc3339(json_str(v), out) < 0)
 		return job_refuse(d, ERR_INVALID, "not a time like 2025-09-19T10:30:00Z (RFC 3339)");
 	return 0;
@@ -269,13 +249,11 @@ static int take_policy(struct job_decode *d)
 		unsigned p = 0;
 
 		job_point(d, "priority");
-		if (json_type(v) != JSON_STRING)
-			return refuse_type(d, "a string", v);
+		if (json_type(v) != JSON_STRING) return refuse_type(d, "a string", v);
 		while (p < JOB_PRIORITY_COUNT &&
 		       !str_eq_nocase(json_str(v), str_from(job_priority_name((enum job_priority)p))))
 			p++;
-		if (p == JOB_PRIORITY_COUNT)
-			return job_refuse(d, ERR_INVALID, "must be high, normal or low");
+		if (p == JOB_PRIORITY_COUNT) return job_refuse(d, ERR_INVALID, "must be high, normal or low");
 		d->job->priority = (enum job_priority)p;
 	}
 	if ((rc = take_time(d, JOB_M_send_at, &d->job->send_at_ms)) < 0 ||
@@ -293,15 +271,11 @@ int job_take_address(struct job_decode *d, const struct json *v, bool bare, stru
 	const char *why = NULL;
 	int rc;
 
-	if (json_type(v) != JSON_STRING)
-		return refuse_type(d, "a string", v);
+	if (json_type(v) != JSON_STRING) return refuse_type(d, "a string", v);
 	rc = job_address_parse(d->arena, json_str(v), out, &why);
-	if (rc == ERR_INVALID)
-		return job_refuse(d, rc, "not an address: %s", why);
-	if (rc < 0)
-		return job_refuse(d, rc, "%s", why);
-	if (!bare && !out->domain.ptr)
-		return job_refuse(d, ERR_INVALID, "not an address: no @ in it");
+	if (rc == ERR_INVALID) return job_refuse(d, rc, "not an address: %s", why);
+	if (rc < 0) return job_refuse(d, rc, "%s", why);
+	if (!bare && !out->domain.ptr) return job_refuse(d, ERR_INVALID, "not an address: no @ in it");
 	return 0;
 }
 
@@ -313,20 +287,16 @@ static int take_senders(struct job_decode *d)
 	int rc;
 
 	job_point(d, "from");
-	if (from && (rc = job_take_address(d, from, false, &d->job->from)) < 0)
-		return rc;
+	if (from && (rc = job_take_address(d, from, false, &d->job->from)) < 0) return rc;
 	job_point(d, "reply_to");
-	if (reply_to && (rc = job_take_address(d, reply_to, false, &d->job->reply_to)) < 0)
-		return rc;
-	if (!envelope)
-		return 0;
+	if (reply_to && (rc = job_take_address(d, reply_to, false, &d->job->reply_to)) < 0) return rc;
+	if (!envelope) return 0;
 	job_point(d, "envelope_from");
 	if (json_type(envelope) == JSON_STRING && str_eq(json_str(envelope), STR("<>"))) {
 		d->job->envelope_from = STR(""); /* RFC 5321 section 4.5.5 */
 		return 0;
 	}
-	if ((rc = job_take_address(d, envelope, false, &a)) < 0)
-		return rc;
+	if ((rc = job_take_address(d, envelope, false, &a)) < 0) return rc;
 	d->job->envelope_from = a.addr;
 	return 0;
 }
@@ -338,8 +308,7 @@ static int take_body_1(struct job_decode *d)
 
 	if (format) {
 		job_point(d, "body_format");
-		if (json_type(format) != JSON_STRING)
-			return refuse_type(d, "a string", format);
+		if (json_type(format) != JSON_STRING) return refuse_type(d, "a string", format);
 		html = str_eq_nocase(json_str(format), STR("HTML"));
 		if (!html && !str_eq_nocase(json_str(format), STR("TEXT")))
 			return job_refuse(d, ERR_INVALID, "must be HTML or TEXT");
@@ -356,10 +325,9 @@ static int take_body_1(struct job_decode *d)
 static int take_raw(struct job_decode *d)
 {
 	static const enum job_member alone[] = {JOB_M_body_content, JOB_M_text_content, JOB_M_headers,
-						JOB_M_attachments, JOB_M_html_body, JOB_M_plain_body};
+						JOB_M_attachments,  JOB_M_html_body,    JOB_M_plain_body};
 
-	if (!d->members[JOB_M_raw])
-		return 0;
+	if (!d->members[JOB_M_raw]) return 0;
 	for (size_t i = 0; i < sizeof(alone) / sizeof(alone[0]); i++)
 		if (d->members[alone[i]]) {
 			job_point(d, names[alone[i]]);
@@ -384,11 +352,11 @@ static int take_content_1(struct job_decode *d)
 
 	if (rc < 0 || (rc = take_raw(d)) < 0 || d->members[JOB_M_body_content] || d->job->raw.present)
 		return rc;
-	if (d->job->template_id.ptr)
-		return d->limits->templates ? 0 : refuse_template(d, "template_id");
+	if (d->job->template_id.ptr) return d->limits->templates ? 0 : refuse_template(d, "template_id");
 	buf_reset(&d->pointer);
 	if (d->members[JOB_M_html_body] || d->members[JOB_M_plain_body] || d->members[JOB_M_template_path])
-		return job_refuse(d, ERR_INVALID, "no content: html_body, plain_body and template_path go with "
+		return job_refuse(d, ERR_INVALID,
+				  "no content: html_body, plain_body and template_path go with "
 				  "recipients; with to, cc or bcc it is body_content");
 	return job_refuse(d, ERR_INVALID, "no content: needs body_content, template_id or raw");
 }
@@ -415,15 +383,12 @@ static int take_context(struct job_decode *d, const struct json **context)
 	struct buf b;
 	int rc = take_map(d, JOB_M_context, context);
 
-	if (rc < 0 || !*context)
-		return rc;
+	if (rc < 0 || !*context) return rc;
 	/* written into what is left of the arena: its length is not known before */
-	if (a->used >= a->cap)
-		return job_refuse(d, ERR_TOO_LARGE, "too large for the memory there is");
+	if (a->used >= a->cap) return job_refuse(d, ERR_TOO_LARGE, "too large for the memory there is");
 	buf_init(&b, a->ptr + a->used, a->cap - a->used);
 	json_write(&b, *context);
-	if (b.cut)
-		return job_refuse(d, ERR_TOO_LARGE, "too large for the memory there is");
+	if (b.cut) return job_refuse(d, ERR_TOO_LARGE, "too large for the memory there is");
 	d->job->context = buf_view(&b);
 	a->used += b.len + 1;
 	return 0;
@@ -438,15 +403,13 @@ static int decode(struct job_decode *d, char *text, size_t len)
 	if (len > d->limits->job_bytes)
 		return job_refuse(d, ERR_TOO_LARGE, "longer than %zu bytes", d->limits->job_bytes);
 	rc = json_parse(d->arena, text, len, &root, &error);
-	if (rc < 0)
-		return job_refuse(d, rc, "not JSON: %s at byte %zu", error.why, error.at);
+	if (rc < 0) return job_refuse(d, rc, "not JSON: %s at byte %zu", error.why, error.at);
 	if ((rc = collect(d, root)) < 0 || (rc = take_format(d)) < 0 || (rc = take_labels(d)) < 0 ||
 	    (rc = take_related_id(d)) < 0 || (rc = take_senders(d)) < 0 || (rc = job_take_rcpts(d)) < 0 ||
 	    (rc = job_take_headers(d)) < 0 || (rc = take_policy(d)) < 0)
 		return rc;
 	rc = d->job->format == JOB_FORMAT_1 ? take_content_1(d) : take_content_0(d);
-	if (rc < 0 || (rc = job_take_attachments(d)) < 0 || (rc = take_context(d, &context)) < 0)
-		return rc;
+	if (rc < 0 || (rc = job_take_attachments(d)) < 0 || (rc = take_context(d, &context)) < 0) return rc;
 	buf_reset(&d->pointer);
 	if (job_envelope_bytes(d->job) > d->limits->envelope_bytes)
 		return job_refuse(d, ERR_TOO_LARGE, "all but bodies and attachments is longer than %zu bytes",

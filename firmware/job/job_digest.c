@@ -96,11 +96,8 @@ static void add_json(struct digest *d, const struct json *v)
 		while (json_iter_next(&it, NULL, &item))
 			add_json(d, item);
 		break;
-	case JSON_STRING:
-		digest_add_field(d, json_str(v));
-		break;
-	default:
-		add_scalar(d, v);
+	case JSON_STRING: digest_add_field(d, json_str(v)); break;
+	default: add_scalar(d, v);
 	}
 }
 
@@ -152,9 +149,9 @@ static void add_rcpts(struct digest *d, const struct job *job)
 void job_digest(struct job *job, const struct json *context)
 {
 	const struct str labels[] = {
-		job->tenant_id,   job->provider_id, job->user_id,    job->message_id,       job->template_id,
-		job->template_path, job->campaign_id, job->email_type, job->source_app, job->related_model_id,
-		job->envelope_from, job->subject,
+		job->tenant_id,   job->provider_id,      job->user_id,       job->message_id,
+		job->template_id, job->template_path,    job->campaign_id,   job->email_type,
+		job->source_app,  job->related_model_id, job->envelope_from, job->subject,
 	};
 	struct digest d;
 
@@ -170,8 +167,7 @@ void job_digest(struct job *job, const struct json *context)
 	add_text(&d, &job->html);
 	add_text(&d, &job->raw);
 	add_number(&d, job->context.ptr != NULL);
-	if (job->context.ptr)
-		add_json(&d, context);
+	if (job->context.ptr) add_json(&d, context);
 	add_attachments(&d, job);
 	add_number(&d, job->priority);
 	add_number(&d, job->send_at_ms);

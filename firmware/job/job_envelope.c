@@ -13,25 +13,20 @@ struct copy {
 
 static void copy_str(struct copy *c, struct str *s)
 {
-	if (!s->ptr)
-		return;
+	if (!s->ptr) return;
 	c->bytes += s->len + 1;
-	if (!c->arena)
-		return;
+	if (!c->arena) return;
 	*s = arena_str(c->arena, *s);
-	if (!s->ptr)
-		c->full = true;
+	if (!s->ptr) c->full = true;
 }
 
 static void *copy_array(struct copy *c, const void *items, size_t count, size_t item_bytes)
 {
 	void *to;
 
-	if (count == 0)
-		return NULL;
+	if (count == 0) return NULL;
 	c->bytes += count * item_bytes + alignof(max_align_t);
-	if (!c->arena)
-		return (void *)(uintptr_t)items;
+	if (!c->arena) return (void *)(uintptr_t)items;
 	to = arena_take(c->arena, count * item_bytes);
 	if (to)
 		memcpy(to, items, count * item_bytes);
@@ -47,8 +42,7 @@ static void copy_address(struct copy *c, struct job_address *a)
 	copy_str(c, &a->text);
 	copy_str(c, &a->name);
 	copy_str(c, &a->addr);
-	if (a->domain.ptr && a->addr.ptr)
-		a->domain.ptr = a->addr.ptr + domain_at;
+	if (a->domain.ptr && a->addr.ptr) a->domain.ptr = a->addr.ptr + domain_at;
 }
 
 /* The elements of the arrays are changed only when they are copies: `counting` works on a copy of each. */
@@ -59,8 +53,7 @@ static void copy_rcpts(struct copy *c, struct job *j)
 		struct job_address a = j->rcpts[i].address;
 
 		copy_address(c, &a);
-		if (c->arena)
-			j->rcpts[i].address = a;
+		if (c->arena) j->rcpts[i].address = a;
 	}
 }
 
@@ -72,8 +65,7 @@ static void copy_headers(struct copy *c, struct job *j)
 
 		copy_str(c, &h.name);
 		copy_str(c, &h.value);
-		if (c->arena)
-			j->headers[i] = h;
+		if (c->arena) j->headers[i] = h;
 	}
 }
 
@@ -89,16 +81,15 @@ static void copy_attachments(struct copy *c, struct job *j)
 		copy_str(c, &a.url);
 		copy_str(c, &a.path);
 		a.content.utf8.ptr = NULL;
-		if (c->arena)
-			j->attachments[i] = a;
+		if (c->arena) j->attachments[i] = a;
 	}
 }
 
 static void copy_job(struct copy *c, struct job *j)
 {
 	struct str *const labels[] = {
-		&j->tenant_id,   &j->provider_id, &j->user_id,          &j->message_id,    &j->template_id,
-		&j->campaign_id, &j->email_type,  &j->source_app,       &j->template_path, &j->subject,
+		&j->tenant_id,   &j->provider_id,      &j->user_id,       &j->message_id,    &j->template_id,
+		&j->campaign_id, &j->email_type,       &j->source_app,    &j->template_path, &j->subject,
 		&j->context,     &j->related_model_id, &j->envelope_from,
 	};
 

@@ -11,10 +11,10 @@ struct range {
 /* What IDNA2008 (RFC 5892) disallows or makes depend on normalisation, as far as people can type or paste
  * it by mistake. What slips through has no name in the DNS and fails there. */
 static const struct range refused[] = {
-	{0x80, 0xB6},       {0xB8, 0xBF},       {0xD7, 0xD7},       {0xF7, 0xF7},       {0x0130, 0x0130},
-	{0x0132, 0x0133},   {0x013F, 0x0140},   {0x0149, 0x0149},   {0x017F, 0x017F},   {0x01C4, 0x01CC},
-	{0x0300, 0x036F},   {0x2000, 0x20CF},   {0x2100, 0x218F},   {0x2460, 0x24FF},   {0x3000, 0x3004},
-	{0x3164, 0x3164},   {0xE000, 0xFAFF},   {0xFB00, 0xFB4F},   {0xFE00, 0xFFFF},   {0x1D400, 0x1D7FF},
+	{0x80, 0xB6},       {0xB8, 0xBF},        {0xD7, 0xD7},     {0xF7, 0xF7},     {0x0130, 0x0130},
+	{0x0132, 0x0133},   {0x013F, 0x0140},    {0x0149, 0x0149}, {0x017F, 0x017F}, {0x01C4, 0x01CC},
+	{0x0300, 0x036F},   {0x2000, 0x20CF},    {0x2100, 0x218F}, {0x2460, 0x24FF}, {0x3000, 0x3004},
+	{0x3164, 0x3164},   {0xE000, 0xFAFF},    {0xFB00, 0xFB4F}, {0xFE00, 0xFFFF}, {0x1D400, 0x1D7FF},
 	{0x2F800, 0x2FA1F}, {0xE0000, 0x10FFFF},
 };
 
@@ -22,19 +22,18 @@ static const struct range refused[] = {
 static const struct {
 	uint32_t first, last, step, add;
 } capitals[] = {
-	{'A', 'Z', 1, 32}, {0xC0, 0xDE, 1, 32}, {0x0100, 0x0136, 2, 1}, {0x0139, 0x0147, 2, 1},
-	{0x014A, 0x0176, 2, 1}, {0x0179, 0x017D, 2, 1}, {0x0386, 0x0386, 1, 38}, {0x0388, 0x038A, 1, 37},
+	{'A', 'Z', 1, 32},       {0xC0, 0xDE, 1, 32},     {0x0100, 0x0136, 2, 1},  {0x0139, 0x0147, 2, 1},
+	{0x014A, 0x0176, 2, 1},  {0x0179, 0x017D, 2, 1},  {0x0386, 0x0386, 1, 38}, {0x0388, 0x038A, 1, 37},
 	{0x038C, 0x038C, 1, 64}, {0x038E, 0x038F, 1, 63}, {0x0391, 0x03AB, 1, 32}, {0x0400, 0x040F, 1, 80},
-	{0x0410, 0x042F, 1, 32}, {0x0460, 0x0480, 2, 1}, {0x048A, 0x04BE, 2, 1}, {0x04D0, 0x052E, 2, 1},
-	{0x1E00, 0x1E94, 2, 1}, {0x1EA0, 0x1EFE, 2, 1},
+	{0x0410, 0x042F, 1, 32}, {0x0460, 0x0480, 2, 1},  {0x048A, 0x04BE, 2, 1},  {0x04D0, 0x052E, 2, 1},
+	{0x1E00, 0x1E94, 2, 1},  {0x1EA0, 0x1EFE, 2, 1},
 };
 
 #define COUNT(array) (sizeof(array) / sizeof((array)[0]))
 
 static uint32_t small(uint32_t c)
 {
-	if (c == 0x0178)
-		return 0xFF;
+	if (c == 0x0178) return 0xFF;
 	for (size_t i = 0; i < COUNT(capitals); i++)
 		if (c >= capitals[i].first && c <= capitals[i].last)
 			return (c - capitals[i].first) % capitals[i].step == 0 ? c + capitals[i].add : c;
@@ -44,8 +43,7 @@ static uint32_t small(uint32_t c)
 static bool is_refused(uint32_t c)
 {
 	for (size_t i = 0; i < COUNT(refused); i++)
-		if (c >= refused[i].first && c <= refused[i].last)
-			return true;
+		if (c >= refused[i].first && c <= refused[i].last) return true;
 	return false;
 }
 
@@ -89,8 +87,7 @@ static void put_number(struct buf *out, uint32_t q, uint32_t bias)
 	for (uint32_t k = BASE;; k += BASE) {
 		uint32_t t = k <= bias ? T_MIN : k >= bias + T_MAX ? T_MAX : k - bias;
 
-		if (q < t)
-			break;
+		if (q < t) break;
 		put_digit(out, t + (q - t) % (BASE - t));
 		q = (q - t) / (BASE - t);
 	}
@@ -108,21 +105,17 @@ static void punycode(struct buf *out, const uint32_t *chars, size_t count)
 			done++;
 		}
 	basic = done;
-	if (basic > 0)
-		buf_puts(out, "-");
+	if (basic > 0) buf_puts(out, "-");
 	while (done < count) {
 		uint32_t least = UINT32_MAX;
 
 		for (size_t i = 0; i < count; i++)
-			if (chars[i] >= n && chars[i] < least)
-				least = chars[i];
+			if (chars[i] >= n && chars[i] < least) least = chars[i];
 		delta += (least - n) * (done + 1);
 		n = least;
 		for (size_t i = 0; i < count; i++) {
-			if (chars[i] < n)
-				delta++;
-			if (chars[i] != n)
-				continue;
+			if (chars[i] < n) delta++;
+			if (chars[i] != n) continue;
 			put_number(out, delta, bias);
 			bias = adapt(delta, done + 1, done == basic);
 			delta = 0;
@@ -152,8 +145,7 @@ static int add_label(struct str label, bool ascii, struct buf *out, const char *
 		else
 			chars[count++] = c;
 	}
-	if (*why)
-		return ERR_INVALID;
+	if (*why) return ERR_INVALID;
 	if (ascii) {
 		buf_str(out, label);
 	} else {
@@ -180,10 +172,8 @@ int job_domain_to_ascii(struct str domain, struct buf *out, const char **why)
 		}
 		int rc = add_label((struct str){domain.ptr + begin, i - begin}, ascii, out, why);
 
-		if (rc < 0)
-			return rc;
-		if (i < domain.len)
-			buf_puts(out, ".");
+		if (rc < 0) return rc;
+		if (i < domain.len) buf_puts(out, ".");
 		begin = i + 1;
 		ascii = true;
 	}

@@ -18,18 +18,20 @@ void job_digest(struct job *job, const struct json *context);
 /* ---- decoding ---- */
 
 /* Every member of either format that this version knows. */
-#define JOB_MEMBERS(X)                                                                              \
-	X(tenant_id) X(provider_id) X(user_id) X(message_id) X(template_id) X(template_path) X(campaign_id)      \
-	X(email_type) X(source_app) X(related_model_id) X(from) X(reply_to) X(envelope_from)        \
-	X(to) X(cc) X(bcc) X(recipients) X(subject) X(headers) X(body_format) X(body_content)       \
-	X(text_content) X(html_body) X(plain_body) X(raw) X(context) X(attachments) X(priority)     \
-	X(send_at) X(expires_at) X(timestamp)
+#define JOB_MEMBERS(X)                                                                                       \
+	X(tenant_id)                                                                                         \
+	X(provider_id)                                                                                       \
+	X(user_id) X(message_id) X(template_id) X(template_path) X(campaign_id) X(email_type) X(source_app)  \
+		X(related_model_id) X(from) X(reply_to) X(envelope_from) X(to) X(cc) X(bcc) X(recipients)    \
+			X(subject) X(headers) X(body_format) X(body_content) X(text_content) X(html_body)    \
+				X(plain_body) X(raw) X(context) X(attachments) X(priority) X(send_at)        \
+					X(expires_at) X(timestamp)
 
 enum job_member {
 #define X(name) JOB_M_##name,
 	JOB_MEMBERS(X)
 #undef X
-	JOB_MEMBER_COUNT
+		JOB_MEMBER_COUNT
 };
 
 struct job_decode {
@@ -38,7 +40,7 @@ struct job_decode {
 	const struct job_limits *limits;
 	struct job *job;
 	struct job_problem *problem;
-	struct buf pointer; /* over problem->pointer: what is looked at now */
+	struct buf pointer;                           /* over problem->pointer: what is looked at now */
 	const struct json *members[JOB_MEMBER_COUNT]; /* NULL: absent or null */
 };
 

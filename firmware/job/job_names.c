@@ -60,7 +60,7 @@ const char *job_priority_name(enum job_priority p)
 }
 
 #define ID_HASH_BYTES 10
-#define ID_PART_MAX 48
+#define ID_PART_MAX   48
 #define ID_DOMAIN_MAX 180 /* with the rest below 255 */
 
 /* Readable for people who look for an id in a server's log; unique by the hash. */
@@ -81,8 +81,7 @@ static struct str shorten(struct str domain)
 	while (domain.len > ID_DOMAIN_MAX) {
 		const char *dot = memchr(domain.ptr, '.', domain.len);
 
-		if (!dot)
-			return STR("localhost");
+		if (!dot) return STR("localhost");
 		domain.len -= (size_t)(dot + 1 - domain.ptr);
 		domain.ptr = dot + 1;
 	}
@@ -99,8 +98,7 @@ void job_message_id(struct buf *b, struct str tenant_id, struct str message_id, 
 	digest_add_field(&d, message_id);
 	digest_finish(&d, hash);
 	digest_hex(b, hash, ID_HASH_BYTES);
-	if (message_id.len > 0)
-		buf_puts(b, ".");
+	if (message_id.len > 0) buf_puts(b, ".");
 	add_id_part(b, message_id);
 	buf_puts(b, "@");
 	buf_str(b, from_domain.len > 0 ? shorten(from_domain) : STR("localhost"));

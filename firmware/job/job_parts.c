@@ -18,8 +18,7 @@ static bool same_address(const struct job_address *a, const struct job_address *
 static bool is_known(const struct job *job, const struct job_address *a)
 {
 	for (size_t i = 0; i < job->rcpt_count; i++)
-		if (same_address(&job->rcpts[i].address, a))
-			return true;
+		if (same_address(&job->rcpts[i].address, a)) return true;
 	return false;
 }
 
@@ -31,8 +30,7 @@ static int take_list(struct job_decode *d, const struct json *list, const char *
 	const struct json *v;
 
 	job_point(d, member);
-	if (json_type(list) != JSON_ARRAY)
-		return job_refuse(d, ERR_INVALID, "must be an array of addresses");
+	if (json_type(list) != JSON_ARRAY) return job_refuse(d, ERR_INVALID, "must be an array of addresses");
 	json_iter_init(&it, list);
 	for (size_t i = 0; json_iter_next(&it, NULL, &v); i++) {
 		size_t used = d->arena->used;
@@ -41,8 +39,7 @@ static int take_list(struct job_decode *d, const struct json *list, const char *
 		job_point(d, member);
 		job_point_index(d, i);
 		rc = job_take_address(d, v, true, &rcpt.address);
-		if (rc < 0)
-			return rc;
+		if (rc < 0) return rc;
 		if (is_known(d->job, &rcpt.address)) {
 			d->arena->used = used;
 			continue;
@@ -75,18 +72,15 @@ int job_take_rcpts(struct job_decode *d)
 			count += json_count(d->members[lists[i].m]);
 			first = first ? first : lists[i].name;
 		}
-	if (count > d->limits->recipients)
-		count = d->limits->recipients;
+	if (count > d->limits->recipients) count = d->limits->recipients;
 	d->job->rcpts = arena_take(d->arena, count * sizeof(*d->job->rcpts));
 	job_point(d, first);
-	if (!d->job->rcpts)
-		return job_refuse(d, ERR_TOO_LARGE, "too large for the memory there is");
+	if (!d->job->rcpts) return job_refuse(d, ERR_TOO_LARGE, "too large for the memory there is");
 	for (size_t i = 0; i < sizeof(lists) / sizeof(lists[0]); i++) {
 		const struct json *list = d->members[lists[i].m];
 		int rc = list ? take_list(d, list, lists[i].name, lists[i].kind) : 0;
 
-		if (rc < 0)
-			return rc;
+		if (rc < 0) return rc;
 	}
 	job_point(d, first);
 	return d->job->rcpt_count > 0 ? 0 : job_refuse(d, ERR_INVALID, "no recipient in it");
@@ -97,27 +91,26 @@ int job_take_rcpts(struct job_decode *d)
 /* What the gateway writes itself. */
 static bool is_reserved(struct str name)
 {
-	static const char *const reserved[] = {"From", "To", "Cc", "Bcc", "Subject", "Date", "Message-ID",
-					       "MIME-Version", "Return-Path", "DKIM-Signature"};
+	static const char *const reserved[] = {
+		"From", "To",         "Cc",           "Bcc",         "Subject",
+		"Date", "Message-ID", "MIME-Version", "Return-Path", "DKIM-Signature"};
 
 	for (size_t i = 0; i < sizeof(reserved) / sizeof(reserved[0]); i++)
-		if (str_eq_nocase(name, str_from(reserved[i])))
-			return true;
+		if (str_eq_nocase(name, str_from(reserved[i]))) return true;
 	return str_starts_nocase(name, STR("Content-"));
 }
 
 static int check_name(struct job_decode *d, struct str name)
 {
-	if (name.len == 0)
-		return job_refuse(d, ERR_INVALID, "a header without a name");
+	if (name.len == 0) return job_refuse(d, ERR_INVALID, "a header without a name");
 	if (name.len > JOB_HEADER_NAME_MAX)
 		return job_refuse(d, ERR_TOO_LARGE, "a name of more than %d bytes", JOB_HEADER_NAME_MAX);
 	/* RFC 5322 section 3.6.8: ftext */
 	for (size_t i = 0; i < name.len; i++)
 		if (name.ptr[i] <= ' ' || name.ptr[i] == ':' || name.ptr[i] >= 0x7f)
-			return job_refuse(d, ERR_INVALID, "not a header's name: no space, colon or UTF-8 in it");
-	if (is_reserved(name))
-		return job_refuse(d, ERR_INVALID, "the gateway writes this header itself");
+			return job_refuse(d, ERR_INVALID,
+					  "not a header's name: no space, colon or UTF-8 in it");
+	if (is_reserved(name)) return job_refuse(d, ERR_INVALID, "the gateway writes this header itself");
 	if (str_eq_nocase(name, STR("Reply-To")) && d->members[JOB_M_reply_to])
 		return job_refuse(d, ERR_INVALID, "given twice: here and as reply_to");
 	for (size_t i = 0; i < d->job->header_count; i++)
@@ -129,8 +122,7 @@ static int check_name(struct job_decode *d, struct str name)
 static bool is_ascii(struct str s)
 {
 	for (size_t i = 0; i < s.len; i++)
-		if ((unsigned char)s.ptr[i] >= 0x80)
-			return false;
+		if ((unsigned char)s.ptr[i] >= 0x80) return false;
 	return true;
 }
 
@@ -147,15 +139,12 @@ static int add_header(struct job_decode *d, struct str name, const struct json *
 	if (json_type(v) == JSON_NUMBER) {
 		buf_init(&b, bytes, sizeof(bytes));
 		json_write(&b, v);
-		if (b.cut)
-			return job_refuse(d, ERR_TOO_LARGE, "a number of more than 127 digits");
+		if (b.cut) return job_refuse(d, ERR_TOO_LARGE, "a number of more than 127 digits");
 		h->value = arena_str(d->arena, buf_view(&b));
-		if (!h->value.ptr)
-			return job_refuse(d, ERR_TOO_LARGE, "too large for the memory there is");
+		if (!h->value.ptr) return job_refuse(d, ERR_TOO_LARGE, "too large for the memory there is");
 	} else if (json_type(v) == JSON_STRING) {
 		rc = job_take_string(d, v, JOB_HEADER_VALUE_MAX, &h->value);
-		if (rc < 0)
-			return rc;
+		if (rc < 0) return rc;
 	} else {
 		return job_refuse(d, ERR_INVALID, "must be a string, a number or an array of strings");
 	}
@@ -176,18 +165,15 @@ static int take_header(struct job_decode *d, struct str name, const struct json 
 	job_point(d, "headers");
 	job_point_key(d, name);
 	rc = check_name(d, name);
-	if (rc < 0 || json_type(v) == JSON_NULL)
-		return rc;
-	if (json_type(v) != JSON_ARRAY)
-		return add_header(d, name, v);
+	if (rc < 0 || json_type(v) == JSON_NULL) return rc;
+	if (json_type(v) != JSON_ARRAY) return add_header(d, name, v);
 	json_iter_init(&it, v);
 	for (size_t i = 0; json_iter_next(&it, NULL, &item); i++) {
 		job_point(d, "headers");
 		job_point_key(d, name);
 		job_point_index(d, i);
 		rc = add_header(d, name, item);
-		if (rc < 0)
-			return rc;
+		if (rc < 0) return rc;
 	}
 	return 0;
 }
@@ -198,22 +184,18 @@ int job_take_headers(struct job_decode *d)
 	struct json_iter it;
 	struct str name;
 
-	if (!map)
-		return 0;
+	if (!map) return 0;
 	job_point(d, "headers");
 	if (json_type(map) != JSON_OBJECT && !(json_type(map) == JSON_ARRAY && json_count(map) == 0))
 		return job_refuse(d, ERR_INVALID, "must be an object of names and values");
-	if (json_count(map) == 0)
-		return 0;
+	if (json_count(map) == 0) return 0;
 	d->job->headers = arena_take(d->arena, (JOB_HEADERS_MAX + 1) * sizeof(*d->job->headers));
-	if (!d->job->headers)
-		return job_refuse(d, ERR_TOO_LARGE, "too large for the memory there is");
+	if (!d->job->headers) return job_refuse(d, ERR_TOO_LARGE, "too large for the memory there is");
 	json_iter_init(&it, map);
 	while (json_iter_next(&it, &name, &v)) {
 		int rc = take_header(d, name, v);
 
-		if (rc < 0)
-			return rc;
+		if (rc < 0) return rc;
 	}
 	return 0;
 }
@@ -225,11 +207,9 @@ static bool is_mime_type(struct str s)
 {
 	const char *slash = memchr(s.ptr, '/', s.len);
 
-	if (!slash || slash == s.ptr || slash == s.ptr + s.len - 1)
-		return false;
+	if (!slash || slash == s.ptr || slash == s.ptr + s.len - 1) return false;
 	for (size_t i = 0; i < s.len; i++) {
-		if (s.ptr + i == slash)
-			continue;
+		if (s.ptr + i == slash) continue;
 		if (s.ptr[i] <= ' ' || s.ptr[i] >= 0x7f || strchr("()<>@,;:\\\"/[]?=", s.ptr[i]))
 			return false;
 	}
@@ -240,16 +220,14 @@ static bool is_mime_type(struct str s)
 static bool is_content_id(struct str s)
 {
 	for (size_t i = 0; i < s.len; i++)
-		if (s.ptr[i] <= ' ' || s.ptr[i] >= 0x7f || strchr("<>()\\\",;:[]", s.ptr[i]))
-			return false;
+		if (s.ptr[i] <= ' ' || s.ptr[i] >= 0x7f || strchr("<>()\\\",;:[]", s.ptr[i])) return false;
 	return s.len > 0;
 }
 
 static bool is_url(struct str s)
 {
 	for (size_t i = 0; i < s.len; i++)
-		if (s.ptr[i] <= ' ' || s.ptr[i] >= 0x7f)
-			return false;
+		if (s.ptr[i] <= ' ' || s.ptr[i] >= 0x7f) return false;
 	return (str_starts_nocase(s, STR("https://")) && s.len > 8) ||
 	       (str_starts_nocase(s, STR("http://")) && s.len > 7);
 }
@@ -257,8 +235,8 @@ static bool is_url(struct str s)
 static int take_member(struct job_decode *d, struct job_attachment *a, struct str key, const struct json *v)
 {
 	if (str_eq(key, STR("content")))
-		return a->content.present ? job_refuse(d, ERR_INVALID, "given twice") :
-					    job_take_base64(d, v, &a->content);
+		return a->content.present ? job_refuse(d, ERR_INVALID, "given twice")
+					  : job_take_base64(d, v, &a->content);
 	const struct {
 		struct str key;
 		struct str *out;
@@ -276,15 +254,11 @@ static int take_member(struct job_decode *d, struct job_attachment *a, struct st
 	for (size_t i = 0; i < sizeof(members) / sizeof(members[0]); i++) {
 		int rc;
 
-		if (!str_eq(key, members[i].key))
-			continue;
-		if (members[i].out->ptr)
-			return job_refuse(d, ERR_INVALID, "given twice");
+		if (!str_eq(key, members[i].key)) continue;
+		if (members[i].out->ptr) return job_refuse(d, ERR_INVALID, "given twice");
 		rc = job_take_string(d, v, members[i].max, members[i].out);
-		if (rc < 0)
-			return rc;
-		if (members[i].out->len == 0)
-			return job_refuse(d, ERR_INVALID, "empty");
+		if (rc < 0) return rc;
+		if (members[i].out->len == 0) return job_refuse(d, ERR_INVALID, "empty");
 		if (members[i].check && !members[i].check(*members[i].out))
 			return job_refuse(d, ERR_INVALID, "%s", members[i].wanted);
 	}
@@ -314,13 +288,11 @@ static int take_attachment(struct job_decode *d, size_t index, const struct json
 				  d->job->format == JOB_FORMAT_0 ? "a path" : "an object");
 	json_iter_init(&it, v);
 	while (json_iter_next(&it, &key, &member)) {
-		if (json_type(member) == JSON_NULL)
-			continue;
+		if (json_type(member) == JSON_NULL) continue;
 		point_attachment(d, index);
 		job_point_key(d, key);
 		rc = take_member(d, a, key, member);
-		if (rc < 0)
-			return rc;
+		if (rc < 0) return rc;
 	}
 	point_attachment(d, index);
 	if (!!a->url.ptr + !!a->path.ptr + a->content.present != 1)
@@ -336,27 +308,22 @@ int job_take_attachments(struct job_decode *d)
 	struct json_iter it;
 	size_t count;
 
-	if (!list)
-		return 0;
+	if (!list) return 0;
 	job_point(d, "attachments");
-	if (json_type(list) != JSON_ARRAY)
-		return job_refuse(d, ERR_INVALID, "must be an array");
+	if (json_type(list) != JSON_ARRAY) return job_refuse(d, ERR_INVALID, "must be an array");
 	count = json_count(list);
-	if (count == 0)
-		return 0;
+	if (count == 0) return 0;
 	if (!d->limits->attachments)
 		return job_refuse(d, ERR_UNSUPPORTED, "this version cannot send attachments yet");
 	if (count > JOB_ATTACHMENTS_MAX)
 		return job_refuse(d, ERR_TOO_LARGE, "too many attachments: at most %d", JOB_ATTACHMENTS_MAX);
 	d->job->attachments = arena_take(d->arena, count * sizeof(*d->job->attachments));
-	if (!d->job->attachments)
-		return job_refuse(d, ERR_TOO_LARGE, "too large for the memory there is");
+	if (!d->job->attachments) return job_refuse(d, ERR_TOO_LARGE, "too large for the memory there is");
 	json_iter_init(&it, list);
 	for (size_t i = 0; json_iter_next(&it, NULL, &v); i++) {
 		int rc = take_attachment(d, i, v, &d->job->attachments[i]);
 
-		if (rc < 0)
-			return rc;
+		if (rc < 0) return rc;
 	}
 	d->job->attachment_count = count;
 	return 0;

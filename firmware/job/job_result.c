@@ -36,8 +36,7 @@ static void add_head(struct buf *b, const struct job_result *r)
 		return;
 	}
 	buf_puts(b, "{\"success\":false");
-	if (r->kind == JOB_RESULT_HELD)
-		buf_puts(b, ",\"status\":\"held\"");
+	if (r->kind == JOB_RESULT_HELD) buf_puts(b, ",\"status\":\"held\"");
 	add_text(b, ",\"error\":", r->error);
 	buf_printf(b, ",\"retry_count\":%u,\"max_retries\":%u", r->retry_count, r->max_retries);
 	add_time(b, ",\"next_retry_at\":", r->next_retry_at_ms);
@@ -70,8 +69,7 @@ static size_t add_some(struct buf *b, const struct job_result *r)
 
 	for (int sent = 0; sent <= 1; sent++)
 		for (size_t i = 0; i < r->rcpt_count; i++) {
-			if ((r->rcpts[i].kind == JOB_RESULT_SENT) != sent)
-				continue;
+			if ((r->rcpts[i].kind == JOB_RESULT_SENT) != sent) continue;
 			mark = b->len;
 			add_rcpt(b, &r->rcpts[i], added == 0, false);
 			if (b->cut || b->cap - b->len <= CLOSE_BYTES) {
@@ -97,13 +95,11 @@ void job_result_json(struct buf *b, const struct job_result *r)
 	for (size_t i = 0; i < r->rcpt_count; i++)
 		add_rcpt(b, &r->rcpts[i], i == 0, true);
 	buf_puts(b, "]}");
-	if (!b->cut)
-		return;
+	if (!b->cut) return;
 	cut_back(b, mark);
 	buf_puts(b, ",\"recipients\":[");
 	added = add_some(b, r);
 	buf_puts(b, "]");
-	if (added < r->rcpt_count)
-		buf_printf(b, ",\"recipients_left_out\":%zu", r->rcpt_count - added);
+	if (added < r->rcpt_count) buf_printf(b, ",\"recipients_left_out\":%zu", r->rcpt_count - added);
 	buf_puts(b, "}");
 }

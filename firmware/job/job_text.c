@@ -41,16 +41,14 @@ static int take_unit(struct job_text_reader *r, uint32_t unit)
 {
 	bool high = unit >= 0xD800 && unit < 0xDC00, low = unit >= 0xDC00 && unit < 0xE000;
 
-	if (low != (r->high_surrogate != 0))
-		return ERR_CORRUPT;
+	if (low != (r->high_surrogate != 0)) return ERR_CORRUPT;
 	if (high)
 		r->high_surrogate = unit;
 	else if (low)
 		ready_utf8(r, 0x10000 + ((r->high_surrogate - 0xD800) << 10) + (unit - 0xDC00));
 	else
 		ready_utf8(r, unit);
-	if (low)
-		r->high_surrogate = 0;
+	if (low) r->high_surrogate = 0;
 	return 0;
 }
 
@@ -89,16 +87,13 @@ static int take_escape(struct job_text_reader *r, char c)
 /* One byte of the original; 1 when it is a byte of the text as it stands, 0 when not (yet). */
 static int take_byte(struct job_text_reader *r, char c)
 {
-	if (r->escape != PLAIN)
-		return take_escape(r, c);
+	if (r->escape != PLAIN) return take_escape(r, c);
 	if (c == '\\') {
 		r->escape = BACKSLASH;
 		return 0;
 	}
-	if (r->high_surrogate || (unsigned char)c < 0x20)
-		return ERR_CORRUPT;
-	if (c != '"')
-		return 1;
+	if (r->high_surrogate || (unsigned char)c < 0x20) return ERR_CORRUPT;
+	if (c != '"') return 1;
 	r->end = true;
 	return 0;
 }
@@ -107,10 +102,8 @@ static int refill(struct job_text_reader *r)
 {
 	int rc = r->fetch(r->arg, r->at, r->chunk, sizeof(r->chunk));
 
-	if (rc < 0)
-		return rc;
-	if (rc == 0)
-		return ERR_CORRUPT; /* the original ends inside of the string */
+	if (rc < 0) return rc;
+	if (rc == 0) return ERR_CORRUPT; /* the original ends inside of the string */
 	CHECK((size_t)rc <= sizeof(r->chunk));
 	r->at += (size_t)rc;
 	r->chunk_len = (size_t)rc;
@@ -129,15 +122,11 @@ int job_text_reader_read(struct job_text_reader *r, char *bytes, size_t cap)
 			bytes[len++] = r->ready[r->ready_at++];
 			continue;
 		}
-		if (r->end)
-			break;
-		if (r->chunk_at == r->chunk_len && (rc = refill(r)) < 0)
-			return rc;
+		if (r->end) break;
+		if (r->chunk_at == r->chunk_len && (rc = refill(r)) < 0) return rc;
 		rc = take_byte(r, r->chunk[r->chunk_at]);
-		if (rc < 0)
-			return rc;
-		if (rc == 1)
-			bytes[len++] = r->chunk[r->chunk_at];
+		if (rc < 0) return rc;
+		if (rc == 1) bytes[len++] = r->chunk[r->chunk_at];
 		r->chunk_at++;
 	}
 	return (int)len;

@@ -12,7 +12,7 @@
 #include "hal_thread.h"
 
 #define VALUE_BYTES_MAX 512 /* of one field */
-#define ROOM_FOR_END 32     /* kept free for what must stand at the end of a line */
+#define ROOM_FOR_END    32  /* kept free for what must stand at the end of a line */
 
 static const char *const level_names[] = {"error", "warn", "info", "debug"};
 
@@ -28,8 +28,7 @@ void log_open(enum log_level level, enum log_format format, enum hal_log_target 
 	atomic_store(&log_level, (int)level);
 	atomic_store(&log_format, (int)format);
 	hal_log_open(target, "postern");
-	if (!opened)
-		hal_mutex_init(&lock);
+	if (!opened) hal_mutex_init(&lock);
 	opened = true;
 }
 
@@ -53,8 +52,7 @@ static bool is_plain(struct str s)
 	for (size_t i = 0; i < s.len; i++) {
 		unsigned char c = (unsigned char)s.ptr[i];
 
-		if (c <= ' ' || c >= 0x7f || c == '"' || c == '\\' || c == '=')
-			return false;
+		if (c <= ' ' || c >= 0x7f || c == '"' || c == '\\' || c == '=') return false;
 	}
 	return s.len > 0;
 }
@@ -65,8 +63,7 @@ static void add_quoted(struct buf *b, struct str s)
 
 	buf_puts(b, "\"");
 	for (size_t i = 0; i < s.len; i++) {
-		if (s.ptr[i] != '"' && s.ptr[i] != '\\')
-			continue;
+		if (s.ptr[i] != '"' && s.ptr[i] != '\\') continue;
 		buf_escaped(b, (struct str){s.ptr + start, i - start}, SIZE_MAX);
 		buf_printf(b, "\\%c", s.ptr[i]);
 		start = i + 1;
@@ -102,8 +99,7 @@ static void add_field(struct line *l, const struct log_field *f)
 	char text[32];
 	struct buf b;
 
-	if (l->b.cut)
-		return;
+	if (l->b.cut) return;
 	buf_printf(&l->b, l->json ? ",\"%s\":" : " %s=", f->key);
 	switch (f->kind) {
 	case LOG_FIELD_STR: add_value(l, f->s); break;
@@ -135,8 +131,7 @@ static void add_head(struct line *l, enum log_level level, const char *room, con
 	struct buf t;
 
 	buf_init(&t, time, sizeof(time));
-	if (set)
-		timefmt_rfc3339(&t, wall, true);
+	if (set) timefmt_rfc3339(&t, wall, true);
 	if (l->json) {
 		if (set)
 			buf_printf(&l->b, "{\"time\":\"%s\"", time);
@@ -148,8 +143,7 @@ static void add_head(struct line *l, enum log_level level, const char *room, con
 		buf_puts(&l->b, "\"");
 		return;
 	}
-	if (!set)
-		buf_printf(&t, "+%lld.%03lld", (long long)(mono / 1000), (long long)(mono % 1000));
+	if (!set) buf_printf(&t, "+%lld.%03lld", (long long)(mono / 1000), (long long)(mono % 1000));
 	buf_printf(&l->b, "%s %s %s: ", time, level_names[level], room);
 	buf_escaped(&l->b, str_from(text), LIMIT_log_line / 2);
 }
@@ -166,10 +160,8 @@ static void line_end(struct line *l, enum log_level level)
 {
 	l->b.cap = sizeof(l->text);
 	l->b.cut = false;
-	if (l->cut)
-		buf_puts(&l->b, l->json ? ",\"cut\":true" : " cut=yes");
-	if (l->json)
-		buf_puts(&l->b, "}");
+	if (l->cut) buf_puts(&l->b, l->json ? ",\"cut\":true" : " cut=yes");
+	if (l->json) buf_puts(&l->b, "}");
 	hal_log_line((int)level, l->b.ptr, l->b.len);
 }
 
@@ -182,8 +174,7 @@ static bool site_admits(struct log_site *site, unsigned *held)
 	bool admitted;
 
 	*held = 0;
-	if (!opened)
-		return true;
+	if (!opened) return true;
 	hal_mutex_lock(&lock);
 	if (site->lines == 0 || now - site->window_ms >= LOG_SITE_MS) {
 		site->window_ms = now;
@@ -212,20 +203,17 @@ void log_write(struct log_site *site, enum log_level level, const char *room, co
 	struct line l;
 	va_list args;
 
-	if (level != LOG_LEVEL_DEBUG && !site_admits(site, &held))
-		return;
+	if (level != LOG_LEVEL_DEBUG && !site_admits(site, &held)) return;
 	line_begin(&l, level, room, text);
 	va_start(args, text);
 	for (;;) {
 		struct log_field f = va_arg(args, struct log_field);
 
-		if (!f.key)
-			break;
+		if (!f.key) break;
 		add_field(&l, &f);
 	}
 	va_end(args);
-	if (held > 0)
-		add_field(&l, &LOG_INT("suppressed", held));
+	if (held > 0) add_field(&l, &LOG_INT("suppressed", held));
 	line_end(&l, level);
 }
 

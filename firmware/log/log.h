@@ -28,7 +28,7 @@ enum log_level { LOG_LEVEL_ERROR, LOG_LEVEL_WARN, LOG_LEVEL_INFO, LOG_LEVEL_DEBU
 enum log_format { LOG_FORMAT_TEXT, LOG_FORMAT_JSON };
 
 #define LOG_SITE_LINES 20
-#define LOG_SITE_MS 10000
+#define LOG_SITE_MS    10000
 
 /* At boot before any thread starts, and again on reload from the same thread. */
 void log_open(enum log_level level, enum log_format format, enum hal_log_target target);
@@ -51,13 +51,13 @@ struct log_field {
 	int64_t n;
 };
 
-#define LOG_STR(key, str) ((struct log_field){(key), LOG_FIELD_STR, (str), 0})
+#define LOG_STR(key, str)   ((struct log_field){(key), LOG_FIELD_STR, (str), 0})
 #define LOG_TEXT(key, text) ((struct log_field){(key), LOG_FIELD_STR, str_from(text), 0})
-#define LOG_INT(key, n) ((struct log_field){(key), LOG_FIELD_INT, {NULL, 0}, (int64_t)(n)})
-#define LOG_BOOL(key, yes) ((struct log_field){(key), LOG_FIELD_BOOL, {NULL, 0}, (yes)})
-#define LOG_MS(key, ms) ((struct log_field){(key), LOG_FIELD_DURATION, {NULL, 0}, (ms)})       /* "5s" */
-#define LOG_ERR(err) ((struct log_field){"error", LOG_FIELD_ERR, {NULL, 0}, (err)})            /* "TIMEOUT" */
-#define LOG_END ((struct log_field){NULL, LOG_FIELD_STR, {NULL, 0}, 0})
+#define LOG_INT(key, n)     ((struct log_field){(key), LOG_FIELD_INT, {NULL, 0}, (int64_t)(n)})
+#define LOG_BOOL(key, yes)  ((struct log_field){(key), LOG_FIELD_BOOL, {NULL, 0}, (yes)})
+#define LOG_MS(key, ms)     ((struct log_field){(key), LOG_FIELD_DURATION, {NULL, 0}, (ms)}) /* "5s" */
+#define LOG_ERR(err)        ((struct log_field){"error", LOG_FIELD_ERR, {NULL, 0}, (err)})   /* "TIMEOUT" */
+#define LOG_END             ((struct log_field){NULL, LOG_FIELD_STR, {NULL, 0}, 0})
 
 /* ---- lines ---- */
 
@@ -75,17 +75,16 @@ struct log_site {
 /* Fields follow text, the last one is LOG_END. Use the macros below. */
 void log_write(struct log_site *site, enum log_level level, const char *room, const char *text, ...);
 
-#define LOG_AT(level, room, ...)                                                        \
-	do {                                                                            \
-		static struct log_site log_site_here = {.file = __FILE__, .line = __LINE__}; \
-		if (log_is_on(level))                                                   \
-			log_write(&log_site_here, level, room, __VA_ARGS__, LOG_END);   \
+#define LOG_AT(level, room, ...)                                                                             \
+	do {                                                                                                 \
+		static struct log_site log_site_here = {.file = __FILE__, .line = __LINE__};                 \
+		if (log_is_on(level)) log_write(&log_site_here, level, room, __VA_ARGS__, LOG_END);          \
 	} while (0)
 
 /* (room, text, fields...) */
 #define log_error(room, ...) LOG_AT(LOG_LEVEL_ERROR, room, __VA_ARGS__)
-#define log_warn(room, ...) LOG_AT(LOG_LEVEL_WARN, room, __VA_ARGS__)
-#define log_info(room, ...) LOG_AT(LOG_LEVEL_INFO, room, __VA_ARGS__)
+#define log_warn(room, ...)  LOG_AT(LOG_LEVEL_WARN, room, __VA_ARGS__)
+#define log_info(room, ...)  LOG_AT(LOG_LEVEL_INFO, room, __VA_ARGS__)
 #define log_debug(room, ...) LOG_AT(LOG_LEVEL_DEBUG, room, __VA_ARGS__)
 
 #endif

@@ -23,8 +23,7 @@ static int memory_read(void *arg, char *bytes, size_t cap)
 	struct mail_memory *m = arg;
 	size_t len = m->text.len - m->at < cap ? m->text.len - m->at : cap;
 
-	if (len > 0)
-		memcpy(bytes, m->text.ptr + m->at, len);
+	if (len > 0) memcpy(bytes, m->text.ptr + m->at, len);
 	m->at += len;
 	return (int)len;
 }
@@ -62,8 +61,7 @@ struct mail_source mail_source_job_text(struct job_text_reader *r)
 static bool has_header(const struct job *job, struct str name)
 {
 	for (size_t i = 0; i < job->header_count; i++)
-		if (str_eq_nocase(job->headers[i].name, name))
-			return true;
+		if (str_eq_nocase(job->headers[i].name, name)) return true;
 	return false;
 }
 
@@ -74,14 +72,11 @@ int mail_sender_choose(const struct job *job, const struct job_address *provider
 
 	*out = (struct mail_sender){0};
 	out->header = from_override ? from_override : own ? own : provider_from;
-	if (!out->header || !out->header->addr.ptr)
-		return ERR_CONFIG;
+	if (!out->header || !out->header->addr.ptr) return ERR_CONFIG;
 	out->name = out->header->name;
-	if (job->reply_to.addr.ptr)
-		out->reply_to = &job->reply_to;
+	if (job->reply_to.addr.ptr) out->reply_to = &job->reply_to;
 	if (from_override && own) {
-		if (out->name.len == 0)
-			out->name = own->name;
+		if (out->name.len == 0) out->name = own->name;
 		if (!out->reply_to && !has_header(job, STR("Reply-To")) &&
 		    !str_eq(own->addr, from_override->addr))
 			out->reply_to = own;
@@ -96,8 +91,7 @@ int mail_sender_choose(const struct job *job, const struct job_address *provider
 static bool is_ascii(struct str s)
 {
 	for (size_t i = 0; i < s.len; i++)
-		if ((unsigned char)s.ptr[i] >= 0x80)
-			return false;
+		if ((unsigned char)s.ptr[i] >= 0x80) return false;
 	return true;
 }
 
@@ -110,8 +104,7 @@ static int invalid(struct mail *m, const char *why)
 /* in_header: it is written there, and not only into the envelope. */
 static int check_address(struct mail *m, const struct job_address *a, bool in_header)
 {
-	if (!a->domain.ptr)
-		return invalid(m, "an address without a domain, and no alias of that name");
+	if (!a->domain.ptr) return invalid(m, "an address without a domain, and no alias of that name");
 	if (!is_ascii(a->addr)) {
 		m->info.smtputf8 = true;
 		m->info.eight_bit = m->info.eight_bit || in_header;
@@ -130,8 +123,7 @@ static int check_addresses(struct mail *m)
 		return rc;
 	}
 	rc = check_address(m, m->sender.header, true);
-	if (rc == 0 && m->sender.reply_to)
-		rc = check_address(m, m->sender.reply_to, true);
+	if (rc == 0 && m->sender.reply_to) rc = check_address(m, m->sender.reply_to, true);
 	for (size_t i = 0; rc == 0 && i < job->rcpt_count; i++)
 		rc = check_address(m, &job->rcpts[i].address, job->rcpts[i].kind != JOB_RCPT_BCC);
 	m->info.smtputf8 = m->info.smtputf8 || !is_ascii(m->sender.envelope);
@@ -179,16 +171,13 @@ static void plan(struct mail *m)
 	bool alternatives = m->input->part_count > 1;
 
 	add_step(m, STEP_HEADER, 0);
-	if (alternatives)
-		add_step(m, STEP_MULTIPART, 0);
+	if (alternatives) add_step(m, STEP_MULTIPART, 0);
 	for (size_t i = 0; i < m->input->part_count; i++) {
-		if (alternatives)
-			add_step(m, STEP_DELIMITER, i);
+		if (alternatives) add_step(m, STEP_DELIMITER, i);
 		add_step(m, STEP_PART, i);
 		add_step(m, STEP_BODY, i);
 	}
-	if (alternatives)
-		add_step(m, STEP_CLOSE, 0);
+	if (alternatives) add_step(m, STEP_CLOSE, 0);
 }
 
 static void restart(struct mail *m)
@@ -208,13 +197,10 @@ int mail_open(struct mail *m, const struct mail_input *input)
 	memset(m, 0, offsetof(struct mail, in));
 	m->input = input;
 	m->info.bytes = -1;
-	if (input->part_count == 0 || input->part_count > MAIL_PARTS_MAX)
-		return invalid(m, "no content");
-	if ((rc = check_addresses(m)) < 0 || (rc = check_message_id(m)) < 0)
-		return rc;
+	if (input->part_count == 0 || input->part_count > MAIL_PARTS_MAX) return invalid(m, "no content");
+	if ((rc = check_addresses(m)) < 0 || (rc = check_message_id(m)) < 0) return rc;
 	for (size_t i = 0; i < input->part_count; i++)
-		if ((rc = mail_body_scan(m, i)) < 0)
-			return rc;
+		if ((rc = mail_body_scan(m, i)) < 0) return rc;
 	make_boundary(m);
 	plan(m);
 	restart(m);
@@ -228,8 +214,7 @@ void mail_put(struct mail *m, const void *bytes, size_t len)
 	const char *p = bytes;
 
 	CHECK(len <= sizeof(m->out) - m->out_len);
-	if (len > 0)
-		memcpy(m->out + m->out_len, p, len);
+	if (len > 0) memcpy(m->out + m->out_len, p, len);
 	m->out_len += len;
 	for (size_t i = 0; i < len; i++)
 		m->column = p[i] == '\n' ? 0 : m->column + 1;
@@ -260,8 +245,7 @@ static int produce(struct mail *m)
 
 	switch ((enum step_kind)s->kind) {
 	case STEP_HEADER:
-		if (mail_header_piece(m))
-			return 0;
+		if (mail_header_piece(m)) return 0;
 		break;
 	case STEP_MULTIPART:
 		mail_puts(m, "Content-Type: multipart/alternative;\r\n boundary=\"");
@@ -272,23 +256,19 @@ static int produce(struct mail *m)
 	case STEP_CLOSE:
 		/* the line end before a delimiter belongs to it, not to the content (RFC 2046 section
 		 * 5.1.1) */
-		if (s->kind == STEP_CLOSE || s->part > 0)
-			mail_puts(m, "\r\n");
+		if (s->kind == STEP_CLOSE || s->part > 0) mail_puts(m, "\r\n");
 		mail_puts(m, "--");
 		mail_puts(m, m->boundary);
 		mail_puts(m, s->kind == STEP_CLOSE ? "--\r\n" : "\r\n");
 		break;
-	case STEP_PART:
-		put_part_header(m, s->part);
-		break;
+	case STEP_PART: put_part_header(m, s->part); break;
 	case STEP_BODY:
 		if (!m->begun) {
 			m->begun = true;
 			return mail_body_begin(m, s->part);
 		}
 		rc = mail_body_piece(m, s->part);
-		if (rc != 0)
-			return rc;
+		if (rc != 0) return rc;
 		break;
 	}
 	m->step++;
@@ -306,8 +286,7 @@ int mail_read(struct mail *m, char *bytes, size_t cap)
 		while (m->step < m->step_count && sizeof(m->out) - m->out_len >= MAIL_PIECE_MAX) {
 			int rc = produce(m);
 
-			if (rc < 0)
-				return rc;
+			if (rc < 0) return rc;
 		}
 	}
 	len = m->out_len - m->out_at < cap ? m->out_len - m->out_at : cap;
@@ -329,12 +308,10 @@ int mail_measure(struct mail *m)
 	char skipped[512];
 	int rc = mail_rewind(m);
 
-	if (rc < 0)
-		return rc;
+	if (rc < 0) return rc;
 	while ((rc = mail_read(m, skipped, sizeof(skipped))) > 0)
 		bytes += rc;
-	if (rc < 0)
-		return rc;
+	if (rc < 0) return rc;
 	m->info.bytes = bytes;
 	return mail_rewind(m);
 }

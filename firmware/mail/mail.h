@@ -21,8 +21,8 @@
 
 #include "job/job.h"
 
-#define MAIL_PARTS_MAX 2
-#define MAIL_STEPS_MAX (2 + 3 * MAIL_PARTS_MAX + 2)
+#define MAIL_PARTS_MAX            2
+#define MAIL_STEPS_MAX            (2 + 3 * MAIL_PARTS_MAX + 2)
 #define MAIL_MESSAGE_ID_BYTES_MAX 300
 
 /* Where a part's content comes from. read: > 0 bytes, 0 at the end, or an error, which is passed on.
@@ -75,9 +75,9 @@ struct mail_input {
 	const struct job *job; /* its envelope is enough; aliases resolved: every address has a domain */
 	const struct job_address *provider_from;
 	const struct job_address *from_override;
-	bool date_known; /* false: no Date line, for the server to add */
-	int64_t date_ms; /* unix */
-	struct str message_id; /* without brackets, as of job_message_id */
+	bool date_known;               /* false: no Date line, for the server to add */
+	int64_t date_ms;               /* unix */
+	struct str message_id;         /* without brackets, as of job_message_id */
 	const struct mail_part *parts; /* 1 to MAIL_PARTS_MAX */
 	size_t part_count;
 };
@@ -119,12 +119,12 @@ struct mail {
 
 	size_t in_len, in_at; /* the body's bytes read and not yet encoded */
 	bool in_end;
-	bool after_cr;      /* the last byte was CR: an LF belongs to it */
-	bool line_open;     /* the body's line is not ended yet */
+	bool after_cr;          /* the last byte was CR: an LF belongs to it */
+	bool line_open;         /* the body's line is not ended yet */
 	unsigned char group[3]; /* base64: bytes of an unfinished group */
 	size_t group_len;
-	char held_space;    /* quoted-printable: a space or tab whose successor is not known yet; 0: none */
-	size_t from_len;    /* quoted-printable: so much of "From" the line consists of */
+	char held_space; /* quoted-printable: a space or tab whose successor is not known yet; 0: none */
+	size_t from_len; /* quoted-printable: so much of "From" the line consists of */
 
 	size_t out_len, out_at;
 	char in[1024];

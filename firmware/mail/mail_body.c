@@ -17,8 +17,7 @@ static int next_token(struct mail *m, const struct mail_source *source)
 		if (m->in_at == m->in_len && !m->in_end) {
 			int rc = source->read(source->arg, m->in, sizeof(m->in));
 
-			if (rc < 0)
-				return rc;
+			if (rc < 0) return rc;
 			m->in_len = (size_t)rc;
 			m->in_at = 0;
 			m->in_end = rc == 0;
@@ -32,8 +31,7 @@ static int next_token(struct mail *m, const struct mail_source *source)
 		c = (unsigned char)m->in[m->in_at++];
 		second = c == '\n' && m->after_cr;
 		m->after_cr = c == '\r';
-		if (second)
-			continue;
+		if (second) continue;
 		m->line_open = c != '\r' && c != '\n';
 		return m->line_open ? c : TOKEN_EOL;
 	}
@@ -80,15 +78,13 @@ static void scan_line_end(struct scan *s)
 	/* mbox quoting, a lone dot, and what could be taken for our own boundary */
 	if (line_begins(s, "From ") || (s->line_len == 1 && s->line[0] == '.') || line_begins(s, "--=_"))
 		s->fragile = true;
-	if (s->line_len > MAIL_LINE_MAX)
-		s->fragile = true;
+	if (s->line_len > MAIL_LINE_MAX) s->fragile = true;
 	s->line_len = 0;
 }
 
 static void scan_byte(struct scan *s, int c)
 {
-	if (s->line_len < sizeof(s->line))
-		s->line[s->line_len] = (char)c;
+	if (s->line_len < sizeof(s->line)) s->line[s->line_len] = (char)c;
 	s->line_len++;
 	s->bytes++;
 	s->last = c;
@@ -106,11 +102,9 @@ int mail_body_scan(struct mail *m, size_t part)
 	struct scan s = {0};
 	int token, rc = mail_body_begin(m, part);
 
-	if (rc < 0)
-		return rc;
+	if (rc < 0) return rc;
 	while ((token = next_token(m, &m->input->parts[part].source)) != TOKEN_END) {
-		if (token < 0)
-			return token;
+		if (token < 0) return token;
 		if (token == TOKEN_EOL)
 			scan_line_end(&s);
 		else
@@ -132,8 +126,7 @@ static int put_7bit(struct mail *m, int token)
 	if (token == TOKEN_EOL) {
 		mail_puts(m, "\r\n");
 	} else if (token != TOKEN_END) {
-		if (m->column >= MAIL_LINE_MAX || token == 0 || token >= 0x80)
-			return ERR_CORRUPT;
+		if (m->column >= MAIL_LINE_MAX || token == 0 || token >= 0x80) return ERR_CORRUPT;
 		mail_put(m, &(char){(char)token}, 1);
 	}
 	return 0;
@@ -147,8 +140,7 @@ static void put_quoted(struct mail *m, char c, bool escape)
 	unsigned char u = (unsigned char)c;
 	const char text[3] = {'=', digits[u >> 4], digits[u & 15]};
 
-	if (m->column + (escape ? 3 : 1) > MAIL_FOLD_AT - 1)
-		mail_puts(m, "=\r\n");
+	if (m->column + (escape ? 3 : 1) > MAIL_FOLD_AT - 1) mail_puts(m, "=\r\n");
 	if (m->column == 0) {
 		m->from_len = 0;
 		escape = escape || c == '.'; /* whatever becomes of dots at the beginning of lines */
@@ -166,8 +158,7 @@ static void put_quoted(struct mail *m, char c, bool escape)
 static void put_quoted_token(struct mail *m, int token)
 {
 	/* a space is written as such only when something follows on its line */
-	if (m->held_space)
-		put_quoted(m, m->held_space, token == TOKEN_EOL || token == TOKEN_END);
+	if (m->held_space) put_quoted(m, m->held_space, token == TOKEN_EOL || token == TOKEN_END);
 	m->held_space = 0;
 	if (token == ' ' || token == '\t')
 		m->held_space = (char)token;
@@ -184,10 +175,8 @@ static void put_group(struct mail *m)
 	char text[8];
 	struct buf b;
 
-	if (m->group_len == 0)
-		return;
-	if (m->column >= MAIL_FOLD_AT)
-		mail_puts(m, "\r\n");
+	if (m->group_len == 0) return;
+	if (m->column >= MAIL_FOLD_AT) mail_puts(m, "\r\n");
 	buf_init(&b, text, sizeof(text));
 	buf_base64(&b, m->group, m->group_len);
 	mail_put(m, b.ptr, b.len);
@@ -197,8 +186,7 @@ static void put_group(struct mail *m)
 static void put_base64_byte(struct mail *m, int c)
 {
 	m->group[m->group_len++] = (unsigned char)c;
-	if (m->group_len == sizeof(m->group))
-		put_group(m);
+	if (m->group_len == sizeof(m->group)) put_group(m);
 }
 
 static void put_base64_token(struct mail *m, int token)
@@ -210,8 +198,7 @@ static void put_base64_token(struct mail *m, int token)
 		put_base64_byte(m, token);
 	} else {
 		put_group(m);
-		if (m->column > 0)
-			mail_puts(m, "\r\n");
+		if (m->column > 0) mail_puts(m, "\r\n");
 	}
 }
 
@@ -223,23 +210,14 @@ int mail_body_piece(struct mail *m, size_t part)
 	while (m->out_len - from + 16 < MAIL_PIECE_MAX) {
 		int rc = 0, token = next_token(m, &m->input->parts[part].source);
 
-		if (token < 0)
-			return token;
+		if (token < 0) return token;
 		switch (m->encodings[part]) {
-		case MAIL_7BIT:
-			rc = put_7bit(m, token);
-			break;
-		case MAIL_QUOTED:
-			put_quoted_token(m, token);
-			break;
-		case MAIL_BASE64:
-			put_base64_token(m, token);
-			break;
+		case MAIL_7BIT: rc = put_7bit(m, token); break;
+		case MAIL_QUOTED: put_quoted_token(m, token); break;
+		case MAIL_BASE64: put_base64_token(m, token); break;
 		}
-		if (rc < 0)
-			return rc;
-		if (token == TOKEN_END)
-			return 0;
+		if (rc < 0) return rc;
+		if (token == TOKEN_END) return 0;
 	}
 	return 1;
 }

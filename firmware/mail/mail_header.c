@@ -22,9 +22,9 @@ enum field {
 enum form { FORM_PLAIN, FORM_QUOTED, FORM_WORDS_B, FORM_WORDS_Q };
 
 #define NAME_ON_ONE_LINE 60 /* a longer display name is written as encoded words, which fold */
-#define SPACES_MAX 60
+#define SPACES_MAX       60
 #define SUBJECT_WORD_MAX 64
-#define CUSTOM_WORD_MAX 900
+#define CUSTOM_WORD_MAX  900
 
 static bool next_field(struct mail *m)
 {
@@ -63,8 +63,7 @@ static size_t words_len(struct str s, enum form form)
 {
 	size_t len = 0;
 
-	if (form == FORM_WORDS_B)
-		return (s.len + 2) / 3 * 4;
+	if (form == FORM_WORDS_B) return (s.len + 2) / 3 * 4;
 	for (size_t i = 0; i < s.len; i++)
 		len += q_len(s.ptr[i]);
 	return len;
@@ -92,8 +91,7 @@ static struct str take_chars(struct str s, size_t at, enum form form, size_t roo
 	while (at + len < s.len) {
 		size_t more = len + char_len(s, at + len);
 
-		if (words_len((struct str){s.ptr + at, more}, form) > room)
-			break;
+		if (words_len((struct str){s.ptr + at, more}, form) > room) break;
 		len = more;
 	}
 	return (struct str){s.ptr + at, len};
@@ -147,8 +145,7 @@ static void put_word(struct mail *m, struct str s, size_t *at, enum form form, b
 static bool has_encoded_word(struct str s)
 {
 	for (size_t i = 0; i + 1 < s.len; i++)
-		if (s.ptr[i] == '=' && s.ptr[i + 1] == '?')
-			return true;
+		if (s.ptr[i] == '=' && s.ptr[i + 1] == '?') return true;
 	return false;
 }
 
@@ -156,16 +153,14 @@ static enum form name_form(struct str name)
 {
 	enum form form = FORM_PLAIN;
 
-	if (name.len > NAME_ON_ONE_LINE || has_encoded_word(name))
-		return words_form(name);
+	if (name.len > NAME_ON_ONE_LINE || has_encoded_word(name)) return words_form(name);
 	for (size_t i = 0; i < name.len; i++) {
 		char c = name.ptr[i];
 
-		if (c < ' ' || c >= 0x7f)
-			return words_form(name);
+		if (c < ' ' || c >= 0x7f) return words_form(name);
 		/* RFC 5322 section 3.2.3: a phrase of atoms with single spaces needs no quotes */
-		if (c == ' ' ? i == 0 || i + 1 == name.len || name.ptr[i - 1] == ' ' :
-			       !is_alnum(c) && !strchr("!#$%&'*+-/=?^_`{|}~", c))
+		if (c == ' ' ? i == 0 || i + 1 == name.len || name.ptr[i - 1] == ' '
+			     : !is_alnum(c) && !strchr("!#$%&'*+-/=?^_`{|}~", c))
 			form = FORM_QUOTED;
 	}
 	return form;
@@ -175,8 +170,7 @@ static void put_quoted(struct mail *m, struct str s)
 {
 	mail_puts(m, "\"");
 	for (size_t i = 0; i < s.len; i++) {
-		if (s.ptr[i] == '"' || s.ptr[i] == '\\')
-			mail_puts(m, "\\");
+		if (s.ptr[i] == '"' || s.ptr[i] == '\\') mail_puts(m, "\\");
 		mail_put(m, s.ptr + i, 1);
 	}
 	mail_puts(m, "\"");
@@ -230,8 +224,7 @@ static bool put_mailbox(struct mail *m, const char *field, struct str name, stru
 static bool has_kind(const struct job *job, enum job_rcpt_kind kind)
 {
 	for (size_t i = 0; i < job->rcpt_count; i++)
-		if (job->rcpts[i].kind == kind)
-			return true;
+		if (job->rcpts[i].kind == kind) return true;
 	return false;
 }
 
@@ -242,8 +235,7 @@ static bool put_rcpts(struct mail *m, const char *field, enum job_rcpt_kind kind
 
 	while (m->item < job->rcpt_count && job->rcpts[m->item].kind != kind)
 		m->item++;
-	if (m->item == job->rcpt_count)
-		return m->begun ? end_field(m) : next_field(m);
+	if (m->item == job->rcpt_count) return m->begun ? end_field(m) : next_field(m);
 	mail_puts(m, m->begun ? "," : field);
 	put_address(m, job->rcpts[m->item].address.name, job->rcpts[m->item].address.addr, !m->begun);
 	m->begun = true;
@@ -276,16 +268,12 @@ static enum form text_form(struct str s, size_t word_max, bool literal)
 {
 	size_t run = 0;
 
-	if (s.len > 0 && (is_space(s.ptr[0]) || is_space(s.ptr[s.len - 1])))
-		return words_form(s);
-	if (literal && has_encoded_word(s))
-		return words_form(s);
+	if (s.len > 0 && (is_space(s.ptr[0]) || is_space(s.ptr[s.len - 1]))) return words_form(s);
+	if (literal && has_encoded_word(s)) return words_form(s);
 	for (size_t i = 0; i < s.len; i++) {
-		if ((s.ptr[i] < ' ' && s.ptr[i] != '\t') || s.ptr[i] >= 0x7f)
-			return words_form(s);
+		if ((s.ptr[i] < ' ' && s.ptr[i] != '\t') || s.ptr[i] >= 0x7f) return words_form(s);
 		run = i > 0 && is_space(s.ptr[i]) == is_space(s.ptr[i - 1]) ? run + 1 : 1;
-		if (run > (is_space(s.ptr[i]) ? SPACES_MAX : word_max))
-			return words_form(s);
+		if (run > (is_space(s.ptr[i]) ? SPACES_MAX : word_max)) return words_form(s);
 	}
 	return FORM_PLAIN;
 }
@@ -310,8 +298,7 @@ static void put_plain_word(struct mail *m, struct str s)
 /* The next piece of a text; false: it is complete. */
 static bool put_text(struct mail *m, struct str s)
 {
-	if (m->at == s.len)
-		return false;
+	if (m->at == s.len) return false;
 	if (m->form == FORM_PLAIN)
 		put_plain_word(m, s);
 	else
@@ -324,8 +311,7 @@ static bool put_subject(struct mail *m)
 {
 	struct str s = m->input->job->subject;
 
-	if (!s.ptr)
-		return next_field(m);
+	if (!s.ptr) return next_field(m);
 	if (!m->begun) {
 		mail_puts(m, "Subject:");
 		m->begun = true;
@@ -339,8 +325,7 @@ static bool put_custom(struct mail *m)
 	const struct job *job = m->input->job;
 	const struct job_header *h;
 
-	if (m->item == job->header_count)
-		return next_field(m);
+	if (m->item == job->header_count) return next_field(m);
 	h = &job->headers[m->item];
 	if (!m->begun) {
 		mail_put(m, h->name.ptr, h->name.len);
@@ -348,8 +333,7 @@ static bool put_custom(struct mail *m)
 		m->begun = true;
 		m->form = (uint8_t)text_form(h->value, CUSTOM_WORD_MAX, false);
 	}
-	if (put_text(m, h->value))
-		return true;
+	if (put_text(m, h->value)) return true;
 	mail_puts(m, "\r\n");
 	m->item++;
 	m->at = 0;
@@ -362,8 +346,7 @@ static bool put_date(struct mail *m)
 	char text[64];
 	struct buf b;
 
-	if (!m->input->date_known)
-		return next_field(m);
+	if (!m->input->date_known) return next_field(m);
 	buf_init(&b, text, sizeof(text));
 	timefmt_rfc5322(&b, m->input->date_ms);
 	mail_puts(m, "Date: ");
@@ -376,32 +359,22 @@ bool mail_header_piece(struct mail *m)
 	const struct mail_sender *sender = &m->sender;
 
 	switch ((enum field)m->field) {
-	case FIELD_DATE:
-		return put_date(m);
-	case FIELD_FROM:
-		return put_mailbox(m, "From:", sender->name, sender->header->addr);
+	case FIELD_DATE: return put_date(m);
+	case FIELD_FROM: return put_mailbox(m, "From:", sender->name, sender->header->addr);
 	case FIELD_REPLY_TO:
-		if (!sender->reply_to)
-			return next_field(m);
+		if (!sender->reply_to) return next_field(m);
 		return put_mailbox(m, "Reply-To:", sender->reply_to->name, sender->reply_to->addr);
-	case FIELD_TO:
-		return put_to(m);
-	case FIELD_CC:
-		return put_rcpts(m, "Cc:", JOB_RCPT_CC);
-	case FIELD_SUBJECT:
-		return put_subject(m);
+	case FIELD_TO: return put_to(m);
+	case FIELD_CC: return put_rcpts(m, "Cc:", JOB_RCPT_CC);
+	case FIELD_SUBJECT: return put_subject(m);
 	case FIELD_MESSAGE_ID:
 		mail_puts(m, "Message-ID: <");
 		mail_put(m, m->input->message_id.ptr, m->input->message_id.len);
 		mail_puts(m, ">");
 		return end_field(m);
-	case FIELD_CUSTOM:
-		return put_custom(m);
-	case FIELD_MIME_VERSION:
-		mail_puts(m, "MIME-Version: 1.0");
-		return end_field(m);
-	case FIELD_END:
-		break;
+	case FIELD_CUSTOM: return put_custom(m);
+	case FIELD_MIME_VERSION: mail_puts(m, "MIME-Version: 1.0"); return end_field(m);
+	case FIELD_END: break;
 	}
 	return false;
 }

@@ -7,8 +7,8 @@
 
 /* A piece of output that is written in one go has at most so many bytes. */
 #define MAIL_PIECE_MAX 1200
-#define MAIL_LINE_MAX 998 /* RFC 5322 section 2.1.1 */
-#define MAIL_FOLD_AT 76   /* RFC 2047 section 2, RFC 2045 section 6.7 */
+#define MAIL_LINE_MAX  998 /* RFC 5322 section 2.1.1 */
+#define MAIL_FOLD_AT   76  /* RFC 2047 section 2, RFC 2045 section 6.7 */
 
 /* The output; there is room, by MAIL_PIECE_MAX. */
 void mail_put(struct mail *m, const void *bytes, size_t len);

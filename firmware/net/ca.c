@@ -8,11 +8,11 @@
 #include "base/err.h"
 #include "hal_storage.h"
 
-#define MAGIC "PSTRNCA1"
-#define COUNT_AT (8 + DIGEST_SHA256_BYTES)
-#define INDEX_AT (COUNT_AT + 4)
+#define MAGIC       "PSTRNCA1"
+#define COUNT_AT    (8 + DIGEST_SHA256_BYTES)
+#define INDEX_AT    (COUNT_AT + 4)
 #define ENTRY_BYTES 12
-#define COUNT_MAX 4096
+#define COUNT_MAX   4096
 
 /* ---- DER, as much as is needed to find a subject ---- */
 
@@ -22,21 +22,18 @@ static bool der_take(struct str *s, unsigned char *tag, struct str *content)
 	const unsigned char *p = (const unsigned char *)s->ptr;
 	size_t head = 2, len;
 
-	if (s->len < 2)
-		return false;
+	if (s->len < 2) return false;
 	len = p[1];
 	if (len >= 0x80) {
 		size_t bytes = len & 0x7f;
 
-		if (bytes == 0 || bytes > 3 || s->len < 2 + bytes)
-			return false;
+		if (bytes == 0 || bytes > 3 || s->len < 2 + bytes) return false;
 		len = 0;
 		for (size_t i = 0; i < bytes; i++)
 			len = len << 8 | p[2 + i];
 		head += bytes;
 	}
-	if (s->len - head < len)
-		return false;
+	if (s->len - head < len) return false;
 	*tag = p[0];
 	*content = (struct str){s->ptr + head, len};
 	s->ptr += head + len;
@@ -60,8 +57,7 @@ uint32_t ca_name_hash(struct str name)
 	struct str sets, set, pairs, pair;
 	unsigned char tag;
 
-	if (!der_take(&name, &tag, &sets))
-		return h;
+	if (!der_take(&name, &tag, &sets)) return h;
 	while (der_take(&sets, &tag, &set)) {
 		pairs = set;
 		while (der_take(&pairs, &tag, &pair)) {
@@ -86,8 +82,7 @@ static bool der_subject(struct str cert, struct str *subject)
 	/* version [0] is optional; then serial, algorithm, issuer, validity */
 	before = tbs.len > 0 && (unsigned char)tbs.ptr[0] == 0xa0 ? 5 : 4;
 	while (before-- > 0)
-		if (!der_take(&tbs, &tag, &part))
-			return false;
+		if (!der_take(&tbs, &tag, &part)) return false;
 	*subject = tbs;
 	return der_take(&tbs, &tag, &part) && tag == 0x30 && (subject->len -= tbs.len) > 0;
 }
@@ -100,12 +95,10 @@ static int read_der(struct ca_reader *r, unsigned char *der, size_t cap)
 	unsigned char tag;
 
 	/* What follows a DER object and is none is the end. */
-	if (!der_take(&left, &tag, &content) || tag != 0x30)
-		return 0;
+	if (!der_take(&left, &tag, &content) || tag != 0x30) return 0;
 	size_t len = rest.len - left.len;
 	r->at += len;
-	if (len > cap)
-		return ERR_TOO_LARGE;
+	if (len > cap) return ERR_TOO_LARGE;
 	memcpy(der, rest.ptr, len);
 	return (int)len;
 }
@@ -121,29 +114,26 @@ int ca_read(struct ca_reader *r, char label[32], unsigned char *der, size_t cap)
 	size_t len = 0;
 
 	label[0] = '\0';
-	if (r->file.len > 0 && r->file.ptr[0] == 0x30)
-		return read_der(r, der, cap);
+	if (r->file.len > 0 && r->file.ptr[0] == 0x30) return read_der(r, der, cap);
 	const char *from = find(r->file, r->at, begin);
-	if (from == NULL)
-		return 0;
+	if (from == NULL) return 0;
 	from += begin.len;
 	const char *body = find(r->file, (size_t)(from - r->file.ptr), dashes);
-	const char *stop = body == NULL ? NULL : find(r->file, (size_t)(body - r->file.ptr) + dashes.len, end);
+	const char *stop =
+		body == NULL ? NULL : find(r->file, (size_t)(body - r->file.ptr) + dashes.len, end);
 	if (stop == NULL) {
 		r->at = r->file.len;
 		return ERR_INVALID;
 	}
 	r->at = (size_t)(stop - r->file.ptr) + end.len;
-	if (str_copy(label, 32, (struct str){from, (size_t)(body - from)}) < 0)
-		return ERR_INVALID;
+	if (str_copy(label, 32, (struct str){from, (size_t)(body - from)}) < 0) return ERR_INVALID;
 	body += dashes.len;
 	while (body < stop && isspace((unsigned char)*body))
 		body++;
 	while (stop > body && isspace((unsigned char)stop[-1]))
 		stop--;
 	int rc = mbedtls_base64_decode(der, cap, &len, (const unsigned char *)body, (size_t)(stop - body));
-	if (rc == MBEDTLS_ERR_BASE64_BUFFER_TOO_SMALL)
-		return ERR_TOO_LARGE;
+	if (rc == MBEDTLS_ERR_BASE64_BUFFER_TOO_SMALL) return ERR_TOO_LARGE;
 	return rc != 0 || len == 0 ? ERR_INVALID : (int)len;
 }
 
@@ -218,12 +208,9 @@ static int write_bundle(struct hal_file *f, struct str source, const unsigned ch
 	memcpy(head + 8, digest, DIGEST_SHA256_BYTES);
 	put32(head + COUNT_AT, count);
 	int rc = hal_file_write(f, head, sizeof(head));
-	if (rc >= 0)
-		rc = write_index(f, source, count);
-	if (rc >= 0)
-		rc = write_certs(f, source, &count);
-	if (rc >= 0)
-		rc = hal_file_sync(f);
+	if (rc >= 0) rc = write_index(f, source, count);
+	if (rc >= 0) rc = write_certs(f, source, &count);
+	if (rc >= 0) rc = hal_file_sync(f);
 	return rc;
 }
 
@@ -233,23 +220,17 @@ static int make_bundle(const char *name, struct str source, const unsigned char 
 	uint32_t count;
 
 	write_certs(NULL, source, &count);
-	if (count == 0 || count > COUNT_MAX)
-		return ERR_INVALID;
+	if (count == 0 || count > COUNT_MAX) return ERR_INVALID;
 	int rc = hal_storage_mkdir("ca");
-	if (rc < 0)
-		return rc;
+	if (rc < 0) return rc;
 	hal_storage_remove("ca/new");
 	rc = hal_file_open(&f, "ca/new", HAL_FILE_CREATE);
-	if (rc < 0)
-		return rc;
+	if (rc < 0) return rc;
 	rc = write_bundle(&f, source, digest, count);
 	hal_file_close(&f);
-	if (rc >= 0)
-		rc = hal_storage_rename("ca/new", name);
-	if (rc >= 0)
-		rc = hal_storage_sync_dir("ca");
-	if (rc < 0)
-		hal_storage_remove("ca/new");
+	if (rc >= 0) rc = hal_storage_rename("ca/new", name);
+	if (rc >= 0) rc = hal_storage_sync_dir("ca");
+	if (rc < 0) hal_storage_remove("ca/new");
 	return rc;
 }
 
@@ -258,20 +239,20 @@ static int map_bundle(struct ca_bundle *b, const char *name, const unsigned char
 {
 	int rc = hal_map_open(&b->map, name);
 
-	if (rc < 0)
-		return rc;
+	if (rc < 0) return rc;
 	const unsigned char *p = b->map.bytes;
-	bool ok = b->map.len >= INDEX_AT && memcmp(p, MAGIC, 8) == 0 && memcmp(p + 8, digest, DIGEST_SHA256_BYTES) == 0;
+	bool ok = b->map.len >= INDEX_AT && memcmp(p, MAGIC, 8) == 0 &&
+		  memcmp(p + 8, digest, DIGEST_SHA256_BYTES) == 0;
 	b->count = ok ? get32(p + COUNT_AT) : 0;
-	ok = ok && b->count > 0 && b->count <= COUNT_MAX && b->map.len - INDEX_AT >= (size_t)b->count * ENTRY_BYTES;
+	ok = ok && b->count > 0 && b->count <= COUNT_MAX &&
+	     b->map.len - INDEX_AT >= (size_t)b->count * ENTRY_BYTES;
 	for (uint32_t i = 0; ok && i < b->count; i++) {
 		const unsigned char *entry = p + INDEX_AT + i * ENTRY_BYTES;
 		uint32_t offset = get32(entry + 4), len = get32(entry + 8);
 
 		ok = offset <= b->map.len && len <= b->map.len - offset;
 	}
-	if (ok)
-		return 0;
+	if (ok) return 0;
 	hal_map_close(&b->map);
 	return ERR_NOT_FOUND;
 }
@@ -286,14 +267,12 @@ static int open_source(struct hal_map *m, const char **path)
 	};
 	int rc = ERR_NOT_FOUND;
 
-	if (*path != NULL && **path != '\0')
-		return hal_map_open(m, *path);
+	if (*path != NULL && **path != '\0') return hal_map_open(m, *path);
 	for (size_t i = 0; rc == ERR_NOT_FOUND && i < sizeof(system_paths) / sizeof(system_paths[0]); i++) {
 		*path = system_paths[i];
 		rc = hal_map_open(m, *path);
 	}
-	if (rc == ERR_NOT_FOUND)
-		*path = system_paths[0];
+	if (rc == ERR_NOT_FOUND) *path = system_paths[0];
 	return rc;
 }
 
@@ -336,8 +315,7 @@ int ca_open(struct ca_bundle *b, const char *path, struct buf *why)
 
 void ca_close(struct ca_bundle *b)
 {
-	if (b->map.bytes != NULL)
-		hal_map_close(&b->map);
+	if (b->map.bytes != NULL) hal_map_close(&b->map);
 	b->map.bytes = NULL;
 }
 

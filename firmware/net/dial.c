@@ -8,7 +8,8 @@
 
 #define ADDRS_MAX 8
 
-/* Puts the families in turn, the first one's family first, each in the order it came (after RFC 8305 section 4). */
+/* Puts the families in turn, the first one's family first, each in the order it came (after RFC 8305 section
+ * 4). */
 static void interleave(struct hal_addr *addrs, size_t count)
 {
 	struct hal_addr out[ADDRS_MAX];
@@ -19,11 +20,9 @@ static void interleave(struct hal_addr *addrs, size_t count)
 		size_t pick = count;
 
 		for (size_t i = 0; i < count && pick == count; i++)
-			if (!taken[i] && addrs[i].family == want)
-				pick = i;
+			if (!taken[i] && addrs[i].family == want) pick = i;
 		for (size_t i = 0; i < count && pick == count; i++)
-			if (!taken[i])
-				pick = i;
+			if (!taken[i]) pick = i;
 		taken[pick] = true;
 		out[n] = addrs[pick];
 		want = want == HAL_FAMILY_IP6 ? HAL_FAMILY_IP4 : HAL_FAMILY_IP6;
@@ -35,14 +34,10 @@ static void interleave(struct hal_addr *addrs, size_t count)
 static int telling(int err)
 {
 	switch (err) {
-	case 0:
-		return 0;
-	case ERR_REFUSED:
-		return 3;
-	case ERR_TIMEOUT:
-		return 2;
-	default:
-		return 1;
+	case 0: return 0;
+	case ERR_REFUSED: return 3;
+	case ERR_TIMEOUT: return 2;
+	default: return 1;
 	}
 }
 
@@ -50,8 +45,7 @@ static int64_t share_of(int64_t deadline_ms, size_t tries)
 {
 	int64_t now = hal_clock_mono_ms();
 
-	if (deadline_ms == HAL_FOREVER || deadline_ms <= now)
-		return deadline_ms;
+	if (deadline_ms == HAL_FOREVER || deadline_ms <= now) return deadline_ms;
 	return now + (deadline_ms - now) / (int64_t)tries;
 }
 
@@ -72,8 +66,8 @@ static void peer_name(struct net_peer *peer, const char *host, const struct hal_
 		   (unsigned)addr->port);
 }
 
-int net_dial(struct hal_socket *s, const char *host, uint16_t port, int64_t deadline_ms, struct net_peer *peer,
-	     struct buf *why)
+int net_dial(struct hal_socket *s, const char *host, uint16_t port, int64_t deadline_ms,
+	     struct net_peer *peer, struct buf *why)
 {
 	struct hal_addr addrs[ADDRS_MAX];
 	int err = 0;
@@ -94,11 +88,9 @@ int net_dial(struct hal_socket *s, const char *host, uint16_t port, int64_t dead
 		int rc = hal_stream_connect(s, &addrs[i], share_of(deadline_ms, count - i));
 
 		peer_name(peer, host, &addrs[i]);
-		if (rc == 0)
-			return 0;
+		if (rc == 0) return 0;
 		buf_printf(why, "%s%s: %s", i > 0 ? "; " : "", peer->text, err_text(rc));
-		if (telling(rc) > telling(err))
-			err = rc;
+		if (telling(rc) > telling(err)) err = rc;
 	}
 	return err;
 }
@@ -111,11 +103,9 @@ int net_send_all(struct hal_stream *s, const void *bytes, size_t len, int64_t de
 
 	while (done < len) {
 		rc = hal_stream_send(s, at + done, len - done, deadline_ms);
-		if (rc < 0)
-			break;
+		if (rc < 0) break;
 		done += (size_t)rc;
 	}
-	if (sent != NULL)
-		*sent = done;
+	if (sent != NULL) *sent = done;
 	return rc < 0 ? rc : 0;
 }

@@ -21,14 +21,14 @@ static int fill(struct net_line *r, int64_t deadline_ms)
 {
 	int rc = hal_stream_recv(r->stream, r->ptr + r->have, r->cap - r->have, deadline_ms);
 
-	if (rc < 0)
-		return rc;
+	if (rc < 0) return rc;
 	CHECK(rc > 0 && (size_t)rc <= r->cap - r->have);
 	r->have += (size_t)rc;
 	return 0;
 }
 
-/* The buffer is full and holds no LF: keeps its first half as the line, reads on to the LF through the other half. */
+/* The buffer is full and holds no LF: keeps its first half as the line, reads on to the LF through the other
+ * half. */
 static int read_cut(struct net_line *r, struct str *line, int64_t deadline_ms)
 {
 	size_t keep = r->cap / 2;
@@ -48,8 +48,7 @@ static int read_cut(struct net_line *r, struct str *line, int64_t deadline_ms)
 			return 0;
 		}
 		dropped += r->have - keep;
-		if (dropped > NET_LINE_BYTES_MAX)
-			return ERR_PROTOCOL;
+		if (dropped > NET_LINE_BYTES_MAX) return ERR_PROTOCOL;
 	}
 }
 
@@ -63,8 +62,7 @@ int net_line_read(struct net_line *r, struct str *line, bool *cut, int64_t deadl
 			size_t len = (size_t)(lf - r->ptr) - r->at;
 
 			*line = (struct str){r->ptr + r->at, len};
-			if (len > 0 && line->ptr[len - 1] == '\r')
-				line->len--;
+			if (len > 0 && line->ptr[len - 1] == '\r') line->len--;
 			r->at += len + 1;
 			*cut = false;
 			return 0;
@@ -80,7 +78,6 @@ int net_line_read(struct net_line *r, struct str *line, bool *cut, int64_t deadl
 			return read_cut(r, line, deadline_ms);
 		}
 		int rc = fill(r, deadline_ms);
-		if (rc < 0)
-			return rc;
+		if (rc < 0) return rc;
 	}
 }

@@ -1,12 +1,13 @@
 /* net: connections for everything above it: dialing a host, TLS as a stream over a stream, reading lines.
  *
- * Called by smtp, provider, inbound, queue and api, each from its own thread; blocking, with absolute deadlines
- * (monotonic ms). The only room that knows mbedTLS. Storage is the caller's and must not move while in use; mbedTLS
- * takes about 33 KB of heap for a connection (16 K in, 4 K out, handshake) and gives it back when that is closed.
+ * Called by smtp, provider, inbound, queue and api, each from its own thread; blocking, with absolute
+ * deadlines (monotonic ms). The only room that knows mbedTLS. Storage is the caller's and must not move while
+ * in use; mbedTLS takes about 33 KB of heap for a connection (16 K in, 4 K out, handshake) and gives it back
+ * when that is closed.
  *
- * Never: retries, keeps connections, logs, or speaks a protocol above TLS. What went wrong is returned as an error
- * and as one sentence for people, appended to the `why` that the caller passes (a buf of 200 bytes holds any; never
- * NULL).
+ * Never: retries, keeps connections, logs, or speaks a protocol above TLS. What went wrong is returned as an
+ * error and as one sentence for people, appended to the `why` that the caller passes (a buf of 200 bytes
+ * holds any; never NULL).
  */
 #ifndef POSTERN_NET_NET_H
 #define POSTERN_NET_NET_H
@@ -19,7 +20,8 @@
 int net_init(void);
 void net_close(void);
 
-/* ---- dialing ------------------------------------------------------------------------------------------------ */
+/* ---- dialing
+ * ------------------------------------------------------------------------------------------------ */
 
 #define NET_HOST_MAX 256 /* bytes of a host name with its NUL */
 
@@ -29,29 +31,30 @@ struct net_peer {
 	char text[NET_HOST_MAX + 64]; /* "mail.example.com [192.0.2.1]:25" */
 };
 
-/* Resolves host and connects to the first of its addresses that answers: IPv6 and IPv4 in turn, beginning with the
- * family that the resolver put first; each try gets an equal share of the time that is left. At most 8 addresses.
- * On failure *why has the reason of each address, and the error is the most telling one: REFUSED before TIMEOUT
- * before the others.
- * Errors: ERR_DNS, ERR_DNS_NO_NAME, ERR_INVALID (no host name), ERR_REFUSED, ERR_TIMEOUT, ERR_UNREACHABLE,
- * ERR_LINK_DOWN, ERR_NO_MEMORY. */
-int net_dial(struct hal_socket *s, const char *host, uint16_t port, int64_t deadline_ms, struct net_peer *peer,
-	     struct buf *why);
+/* Resolves host and connects to the first of its addresses that answers: IPv6 and IPv4 in turn, beginning
+ * with the family that the resolver put first; each try gets an equal share of the time that is left. At most
+ * 8 addresses. On failure *why has the reason of each address, and the error is the most telling one: REFUSED
+ * before TIMEOUT before the others. Errors: ERR_DNS, ERR_DNS_NO_NAME, ERR_INVALID (no host name),
+ * ERR_REFUSED, ERR_TIMEOUT, ERR_UNREACHABLE, ERR_LINK_DOWN, ERR_NO_MEMORY. */
+int net_dial(struct hal_socket *s, const char *host, uint16_t port, int64_t deadline_ms,
+	     struct net_peer *peer, struct buf *why);
 
-/* Sends all of it. *sent (may be NULL) says how much the stream took, also on failure. Errors: of hal_stream. */
+/* Sends all of it. *sent (may be NULL) says how much the stream took, also on failure. Errors: of hal_stream.
+ */
 int net_send_all(struct hal_stream *s, const void *bytes, size_t len, int64_t deadline_ms, size_t *sent);
 
-/* ---- TLS ---------------------------------------------------------------------------------------------------- */
+/* ---- TLS
+ * ---------------------------------------------------------------------------------------------------- */
 
 enum net_tls_side { NET_TLS_CLIENT, NET_TLS_SERVER };
 
-/* What a TLS configuration is made from; NULL and "" both mean "not set". Paths are absolute or below the storage
- * root. Files are PEM or DER; a key must not be encrypted. A server's certificate that stands in the CA file itself is
- * trusted as it is (its names and dates are checked nevertheless). */
+/* What a TLS configuration is made from; NULL and "" both mean "not set". Paths are absolute or below the
+ * storage root. Files are PEM or DER; a key must not be encrypted. A server's certificate that stands in the
+ * CA file itself is trusted as it is (its names and dates are checked nevertheless). */
 struct net_tls_settings {
 	enum net_tls_side side;
-	bool insecure;         /* client: do not verify the server's certificate ([provider] tls_verify = no) */
-	const char *ca_path;   /* client: whom to trust; not set: the system's bundle */
+	bool insecure;       /* client: do not verify the server's certificate ([provider] tls_verify = no) */
+	const char *ca_path; /* client: whom to trust; not set: the system's bundle */
 	const char *cert_path; /* own certificate, with its chain behind it; a server needs one */
 	const char *key_path;  /* its key; not set: in the file of cert_path */
 };
@@ -61,10 +64,11 @@ struct net_tls_config {
 	uint64_t opaque[256];
 };
 
-/* Makes it ready. The CA file is turned once into an indexed bundle in DATA_DIR/ca, which is mapped, and made anew
- * when the CA file has changed: memory does not grow with the number of CAs. Takes about 10 KB of stack.
- * Errors (*why names the file): ERR_NOT_FOUND, ERR_DENIED, ERR_INVALID (no certificate or key in it, key of another
- * certificate), ERR_NO_SPACE, ERR_READ_ONLY, ERR_IO (bundle could not be written), ERR_NO_MEMORY, ERR_ENTROPY. */
+/* Makes it ready. The CA file is turned once into an indexed bundle in DATA_DIR/ca, which is mapped, and made
+ * anew when the CA file has changed: memory does not grow with the number of CAs. Takes about 10 KB of stack.
+ * Errors (*why names the file): ERR_NOT_FOUND, ERR_DENIED, ERR_INVALID (no certificate or key in it, key of
+ * another certificate), ERR_NO_SPACE, ERR_READ_ONLY, ERR_IO (bundle could not be written), ERR_NO_MEMORY,
+ * ERR_ENTROPY. */
 int net_tls_config_init(struct net_tls_config *c, const struct net_tls_settings *settings, struct buf *why);
 
 /* After the last connection made with it was closed. */
@@ -76,20 +80,20 @@ struct net_tls {
 	uint64_t opaque[256];
 };
 
-/* Does the handshake over `below`, which from then on belongs to this stream (closing it closes both). On failure
- * `below` still belongs to the caller, and *why says which check failed.
- * Client: host is the name that the certificate must carry, and the SNI; never NULL. Server: host is NULL.
- * While the clock is unset, a certificate that has ended before the clock's floor is refused, one that seems not
- * to have begun is not; everything else is checked as always.
- * Errors: ERR_TLS (no common version or cipher, alert, broken record), ERR_TLS_CERT, ERR_TIMEOUT, ERR_CLOSED,
- * ERR_RESET, ERR_STOPPING, ERR_UNREACHABLE, ERR_NO_MEMORY. */
+/* Does the handshake over `below`, which from then on belongs to this stream (closing it closes both). On
+ * failure `below` still belongs to the caller, and *why says which check failed. Client: host is the name
+ * that the certificate must carry, and the SNI; never NULL. Server: host is NULL. While the clock is unset, a
+ * certificate that has ended before the clock's floor is refused, one that seems not to have begun is not;
+ * everything else is checked as always. Errors: ERR_TLS (no common version or cipher, alert, broken record),
+ * ERR_TLS_CERT, ERR_TIMEOUT, ERR_CLOSED, ERR_RESET, ERR_STOPPING, ERR_UNREACHABLE, ERR_NO_MEMORY. */
 int net_tls_start(struct net_tls *t, struct net_tls_config *c, struct hal_stream *below, const char *host,
 		  int64_t deadline_ms, struct buf *why);
 
 /* "TLSv1.3 TLS1-3-AES-128-GCM-SHA256", for transcripts. Never NULL. */
 void net_tls_text(const struct net_tls *t, struct buf *out);
 
-/* ---- lines -------------------------------------------------------------------------------------------------- */
+/* ---- lines
+ * -------------------------------------------------------------------------------------------------- */
 
 #define NET_LINE_BYTES_MAX (1024 * 1024) /* a line longer than this ends the reading */
 
@@ -104,10 +108,11 @@ struct net_line {
 
 void net_line_init(struct net_line *r, struct hal_stream *stream, void *memory, size_t cap);
 
-/* The next line without its end, which is LF or CRLF; bytes other than LF mean nothing here (NUL, lone CR and 8-bit
- * are content). *line is valid until the next call. A line that does not fit is read to its end, and what fits (at
- * least half of cap) is given with *cut = true. Nothing is lost on ERR_TIMEOUT but the tail of a cut line.
- * Errors: of hal_stream (an end in the middle of a line is ERR_CLOSED), ERR_PROTOCOL (NET_LINE_BYTES_MAX). */
+/* The next line without its end, which is LF or CRLF; bytes other than LF mean nothing here (NUL, lone CR and
+ * 8-bit are content). *line is valid until the next call. A line that does not fit is read to its end, and
+ * what fits (at least half of cap) is given with *cut = true. Nothing is lost on ERR_TIMEOUT but the tail of
+ * a cut line. Errors: of hal_stream (an end in the middle of a line is ERR_CLOSED), ERR_PROTOCOL
+ * (NET_LINE_BYTES_MAX). */
 int net_line_read(struct net_line *r, struct str *line, bool *cut, int64_t deadline_ms);
 
 /* Bytes received but not given out. */

@@ -29,15 +29,16 @@ struct session {
 	mbedtls_ssl_context ssl;
 	struct config *config;
 	struct hal_stream *below;
-	int64_t deadline;   /* of the call under way */
-	int below_err;      /* why `below` did not do what mbedTLS wanted */
-	int send_err;       /* a record went out in part, or not at all: nothing may follow it */
-	bool clock_set;     /* handshake: the certificate's begin can be judged */
-	const char *host;   /* handshake: whom we want to talk to */
-	struct buf *why;    /* handshake: what is wrong with the certificate */
+	int64_t deadline; /* of the call under way */
+	int below_err;    /* why `below` did not do what mbedTLS wanted */
+	int send_err;     /* a record went out in part, or not at all: nothing may follow it */
+	bool clock_set;   /* handshake: the certificate's begin can be judged */
+	const char *host; /* handshake: whom we want to talk to */
+	struct buf *why;  /* handshake: what is wrong with the certificate */
 };
 
-_Static_assert(sizeof(struct config) <= sizeof(((struct net_tls_config *)0)->opaque), "net_tls_config is too small");
+_Static_assert(sizeof(struct config) <= sizeof(((struct net_tls_config *)0)->opaque),
+	       "net_tls_config is too small");
 _Static_assert(sizeof(struct session) <= sizeof(((struct net_tls *)0)->opaque), "net_tls is too small");
 
 static struct hal_mutex ca_lock; /* one bundle is made at a time */
@@ -64,8 +65,7 @@ static mbedtls_time_t wall_seconds(mbedtls_time_t *out)
 {
 	mbedtls_time_t now = (mbedtls_time_t)(hal_clock_wall_ms(NULL) / 1000);
 
-	if (out != NULL)
-		*out = now;
+	if (out != NULL) *out = now;
 	return now;
 }
 
@@ -75,8 +75,8 @@ static int random_bytes(void *arg, unsigned char *out, size_t len)
 	return hal_entropy_fill(out, len) < 0 ? MBEDTLS_ERR_SSL_NO_RNG : 0;
 }
 
-psa_status_t mbedtls_psa_external_get_random(mbedtls_psa_external_random_context_t *context, uint8_t *out, size_t size,
-					     size_t *len)
+psa_status_t mbedtls_psa_external_get_random(mbedtls_psa_external_random_context_t *context, uint8_t *out,
+					     size_t size, size_t *len)
 {
 	(void)context;
 	*len = size;
@@ -88,10 +88,8 @@ int net_init(void)
 	unsigned char probe[16];
 	int rc = hal_entropy_fill(probe, sizeof(probe));
 
-	if (rc < 0)
-		return rc;
-	if (ready)
-		return 0;
+	if (rc < 0) return rc;
+	if (ready) return 0;
 	if (mbedtls_platform_set_time(wall_seconds) != 0 || psa_crypto_init() != PSA_SUCCESS)
 		return ERR_INTERNAL;
 	hal_mutex_init(&ca_lock);
@@ -101,8 +99,7 @@ int net_init(void)
 
 void net_close(void)
 {
-	if (!ready)
-		return;
+	if (!ready) return;
 	hal_mutex_close(&ca_lock);
 	mbedtls_psa_crypto_free();
 	ready = false;
@@ -122,8 +119,7 @@ static int find_issuers(void *arg, const mbedtls_x509_crt *child, mbedtls_x509_c
 	while (ca_next(&c->ca, hash, &at, &der)) {
 		if (*out == NULL) {
 			*out = mbedtls_calloc(1, sizeof(**out));
-			if (*out == NULL)
-				return MBEDTLS_ERR_X509_ALLOC_FAILED;
+			if (*out == NULL) return MBEDTLS_ERR_X509_ALLOC_FAILED;
 			mbedtls_x509_crt_init(*out);
 		}
 		/* A CA that we cannot parse is one that we do not trust. */
@@ -137,8 +133,8 @@ static int find_issuers(void *arg, const mbedtls_x509_crt *child, mbedtls_x509_c
 	return 0;
 }
 
-/* A certificate that stands in the CA file as it is may be used by the server itself: self-signed ones are trusted
- * so, also when they are no CA. */
+/* A certificate that stands in the CA file as it is may be used by the server itself: self-signed ones are
+ * trusted so, also when they are no CA. */
 static bool is_pinned(const struct config *c, const mbedtls_x509_crt *crt)
 {
 	uint32_t hash = ca_name_hash((struct str){(const char *)crt->subject_raw.p, crt->subject_raw.len});
@@ -146,8 +142,7 @@ static bool is_pinned(const struct config *c, const mbedtls_x509_crt *crt)
 	struct str der;
 
 	while (ca_next(&c->ca, hash, &at, &der))
-		if (str_eq(der, (struct str){(const char *)crt->raw.p, crt->raw.len}))
-			return true;
+		if (str_eq(der, (struct str){(const char *)crt->raw.p, crt->raw.len})) return true;
 	return false;
 }
 
@@ -182,30 +177,26 @@ static void say_mismatch(struct session *t, const mbedtls_x509_crt *crt)
 
 	for (; alt != NULL && shown < 3; alt = alt->next) {
 		/* dNSName, RFC 5280 section 4.2.1.6 */
-		if (alt->buf.p == NULL || (alt->buf.tag & 0x1f) != 2)
-			continue;
+		if (alt->buf.p == NULL || (alt->buf.tag & 0x1f) != 2) continue;
 		if (shown++ == 0)
 			say(t, "it is for ");
 		else
 			buf_puts(t->why, ", ");
 		buf_escaped(t->why, (struct str){(const char *)alt->buf.p, alt->buf.len}, 64);
 	}
-	if (shown == 0)
-		say_name(t, &crt->subject, "it is for ");
+	if (shown == 0) say_name(t, &crt->subject, "it is for ");
 	buf_printf(t->why, ", expected %s", t->host);
 }
 
 static void say_flags(struct session *t, const mbedtls_x509_crt *crt, uint32_t flags)
 {
-	if ((flags & MBEDTLS_X509_BADCERT_EXPIRED) != 0)
-		say_date(t, "it expired on", &crt->valid_to);
+	if ((flags & MBEDTLS_X509_BADCERT_EXPIRED) != 0) say_date(t, "it expired on", &crt->valid_to);
 	if ((flags & MBEDTLS_X509_BADCERT_FUTURE) != 0)
 		say_date(t, "it is not valid before", &crt->valid_from);
-	if ((flags & MBEDTLS_X509_BADCERT_CN_MISMATCH) != 0)
-		say_mismatch(t, crt);
-	if ((flags & MBEDTLS_X509_BADCERT_NOT_TRUSTED) != 0)
-		say_name(t, &crt->issuer, "unknown issuer ");
-	if ((flags & (MBEDTLS_X509_BADCERT_BAD_MD | MBEDTLS_X509_BADCERT_BAD_PK | MBEDTLS_X509_BADCERT_BAD_KEY)) != 0)
+	if ((flags & MBEDTLS_X509_BADCERT_CN_MISMATCH) != 0) say_mismatch(t, crt);
+	if ((flags & MBEDTLS_X509_BADCERT_NOT_TRUSTED) != 0) say_name(t, &crt->issuer, "unknown issuer ");
+	if ((flags &
+	     (MBEDTLS_X509_BADCERT_BAD_MD | MBEDTLS_X509_BADCERT_BAD_PK | MBEDTLS_X509_BADCERT_BAD_KEY)) != 0)
 		say(t, "its key or signature is too weak");
 	if ((flags & (MBEDTLS_X509_BADCERT_KEY_USAGE | MBEDTLS_X509_BADCERT_EXT_KEY_USAGE)) != 0)
 		say(t, "it is not meant for servers");
@@ -215,12 +206,10 @@ static int on_verify(void *arg, mbedtls_x509_crt *crt, int depth, uint32_t *flag
 {
 	struct session *t = arg;
 
-	if (!t->clock_set)
-		*flags &= ~(uint32_t)MBEDTLS_X509_BADCERT_FUTURE;
+	if (!t->clock_set) *flags &= ~(uint32_t)MBEDTLS_X509_BADCERT_FUTURE;
 	if (depth == 0 && (*flags & MBEDTLS_X509_BADCERT_NOT_TRUSTED) != 0 && is_pinned(t->config, crt))
 		*flags &= ~(uint32_t)MBEDTLS_X509_BADCERT_NOT_TRUSTED;
-	if (t->config->verify)
-		say_flags(t, crt, *flags);
+	if (t->config->verify) say_flags(t, crt, *flags);
 	return 0;
 }
 
@@ -247,8 +236,7 @@ static int load(struct config *c, const char *path, bool key, struct buf *why)
 	while ((len = ca_read(&r, label, der, sizeof(der))) != 0 && rc == 0) {
 		bool is_key = strstr(label, "PRIVATE KEY") != NULL;
 
-		if (label[0] != '\0' && is_key != key)
-			continue;
+		if (label[0] != '\0' && is_key != key) continue;
 		if (len > 0 && key && found == 0)
 			rc = mbedtls_pk_parse_key(&c->key, der, (size_t)len, NULL, 0, random_bytes, NULL);
 		else if (len > 0 && !key)
@@ -259,26 +247,23 @@ static int load(struct config *c, const char *path, bool key, struct buf *why)
 	}
 	mbedtls_platform_zeroize(der, sizeof(der));
 	hal_map_close(&map);
-	if (rc == 0 && found > 0)
-		return 0;
-	buf_printf(why, "%s: no %s that can be read", path, key ? "private key (unencrypted)" : "certificate");
+	if (rc == 0 && found > 0) return 0;
+	buf_printf(why, "%s: no %s that can be read", path,
+		   key ? "private key (unencrypted)" : "certificate");
 	return ERR_INVALID;
 }
 
 static int load_own(struct config *c, const struct net_tls_settings *settings, struct buf *why)
 {
 	if (!is_set(settings->cert_path)) {
-		if (settings->side == NET_TLS_CLIENT)
-			return 0;
+		if (settings->side == NET_TLS_CLIENT) return 0;
 		buf_puts(why, "a TLS server needs a certificate");
 		return ERR_INVALID;
 	}
 	int rc = load(c, settings->cert_path, false, why);
-	if (rc < 0)
-		return rc;
+	if (rc < 0) return rc;
 	rc = load(c, is_set(settings->key_path) ? settings->key_path : settings->cert_path, true, why);
-	if (rc < 0)
-		return rc;
+	if (rc < 0) return rc;
 	if (mbedtls_pk_check_pair(&c->own.pk, &c->key, random_bytes, NULL) != 0) {
 		buf_printf(why, "%s: the key belongs to another certificate", settings->cert_path);
 		return ERR_INVALID;
@@ -297,18 +282,17 @@ static int configure(struct config *c, const struct net_tls_settings *settings, 
 	c->verify = client && !settings->insecure;
 	mbedtls_ssl_conf_authmode(&c->ssl, c->verify ? MBEDTLS_SSL_VERIFY_REQUIRED : MBEDTLS_SSL_VERIFY_NONE);
 	int rc = load_own(c, settings, why);
-	if (rc < 0 || !c->verify)
-		return rc;
+	if (rc < 0 || !c->verify) return rc;
 	hal_mutex_lock(&ca_lock);
 	rc = ca_open(&c->ca, settings->ca_path, why);
 	hal_mutex_unlock(&ca_lock);
-	if (rc < 0)
-		return rc;
+	if (rc < 0) return rc;
 	mbedtls_ssl_conf_ca_cb(&c->ssl, find_issuers, c);
 	return 0;
 }
 
-int net_tls_config_init(struct net_tls_config *config, const struct net_tls_settings *settings, struct buf *why)
+int net_tls_config_init(struct net_tls_config *config, const struct net_tls_settings *settings,
+			struct buf *why)
 {
 	struct config *c = config_of(config);
 
@@ -319,8 +303,7 @@ int net_tls_config_init(struct net_tls_config *config, const struct net_tls_sett
 	mbedtls_pk_init(&c->key);
 	int rc = configure(c, settings, why);
 	if (rc < 0) {
-		if (why->len == 0)
-			buf_printf(why, "TLS: %s", err_text(rc));
+		if (why->len == 0) buf_printf(why, "TLS: %s", err_text(rc));
 		net_tls_config_close(config);
 	}
 	return rc;
@@ -345,8 +328,7 @@ static int below_send(void *arg, const unsigned char *bytes, size_t len)
 	struct session *t = arg;
 	int rc = hal_stream_send(t->below, bytes, len, t->deadline);
 
-	if (rc > 0)
-		return rc;
+	if (rc > 0) return rc;
 	t->below_err = rc;
 	return rc == ERR_TIMEOUT ? MBEDTLS_ERR_SSL_WANT_WRITE : BELOW_FAILED;
 }
@@ -356,8 +338,7 @@ static int below_recv(void *arg, unsigned char *bytes, size_t cap)
 	struct session *t = arg;
 	int rc = hal_stream_recv(t->below, bytes, cap, t->deadline);
 
-	if (rc > 0)
-		return rc;
+	if (rc > 0) return rc;
 	t->below_err = rc;
 	return rc == ERR_TIMEOUT ? MBEDTLS_ERR_SSL_WANT_READ : BELOW_FAILED;
 }
@@ -368,7 +349,8 @@ static int tls_err(struct session *t, int rc)
 	switch (rc) {
 	case MBEDTLS_ERR_SSL_WANT_READ:
 	case MBEDTLS_ERR_SSL_WANT_WRITE:
-		/* Without a timeout below: a record that meant nothing to us. A flood of those ends at the deadline. */
+		/* Without a timeout below: a record that meant nothing to us. A flood of those ends at the
+		 * deadline. */
 		if (t->below_err == 0 && t->deadline != HAL_FOREVER && hal_clock_mono_ms() > t->deadline)
 			return ERR_TIMEOUT;
 		return t->below_err;
@@ -376,15 +358,11 @@ static int tls_err(struct session *t, int rc)
 		/* TLS 1.3 tickets arrive as "errors" of a read. Resumption would keep the session here. */
 		return 0;
 	case MBEDTLS_ERR_SSL_PEER_CLOSE_NOTIFY:
-	case MBEDTLS_ERR_SSL_CONN_EOF:
-		return ERR_CLOSED;
-	case MBEDTLS_ERR_X509_CERT_VERIFY_FAILED:
-		return ERR_TLS_CERT;
+	case MBEDTLS_ERR_SSL_CONN_EOF: return ERR_CLOSED;
+	case MBEDTLS_ERR_X509_CERT_VERIFY_FAILED: return ERR_TLS_CERT;
 	case MBEDTLS_ERR_SSL_ALLOC_FAILED:
-	case MBEDTLS_ERR_X509_ALLOC_FAILED:
-		return ERR_NO_MEMORY;
-	default:
-		return t->below_err < 0 ? t->below_err : ERR_TLS;
+	case MBEDTLS_ERR_X509_ALLOC_FAILED: return ERR_NO_MEMORY;
+	default: return t->below_err < 0 ? t->below_err : ERR_TLS;
 	}
 }
 
@@ -393,14 +371,12 @@ static int tls_send(struct hal_stream *s, const void *bytes, size_t len, int64_t
 	struct session *t = session_of(s);
 	int rc, err;
 
-	if (t->send_err < 0)
-		return t->send_err;
+	if (t->send_err < 0) return t->send_err;
 	t->deadline = deadline_ms;
 	do {
 		t->below_err = 0;
 		rc = mbedtls_ssl_write(&t->ssl, bytes, len);
-		if (rc > 0)
-			return rc;
+		if (rc > 0) return rc;
 		err = tls_err(t, rc);
 	} while (err == 0);
 	return t->send_err = err;
@@ -415,8 +391,7 @@ static int tls_read(struct session *t, void *bytes, size_t cap, int64_t deadline
 	do {
 		t->below_err = 0;
 		rc = mbedtls_ssl_read(&t->ssl, bytes, cap);
-		if (rc > 0 || (rc == 0 && cap == 0 && mbedtls_ssl_get_bytes_avail(&t->ssl) > 0))
-			return rc;
+		if (rc > 0 || (rc == 0 && cap == 0 && mbedtls_ssl_get_bytes_avail(&t->ssl) > 0)) return rc;
 		err = rc == 0 ? ERR_CLOSED : tls_err(t, rc);
 	} while (err == 0);
 	return err;
@@ -444,11 +419,10 @@ static void tls_close(struct hal_stream *s)
 {
 	struct session *t = session_of(s);
 
-	/* After a record that left in part nothing may follow: close_notify would push out its rest first, and with
-	 * it perhaps the end of a mail that was given up. */
+	/* After a record that left in part nothing may follow: close_notify would push out its rest first,
+	 * and with it perhaps the end of a mail that was given up. */
 	t->deadline = hal_clock_mono_ms();
-	if (t->send_err == 0)
-		(void)mbedtls_ssl_close_notify(&t->ssl);
+	if (t->send_err == 0) (void)mbedtls_ssl_close_notify(&t->ssl);
 	hal_stream_close(t->below);
 	mbedtls_ssl_free(&t->ssl);
 }
@@ -460,38 +434,27 @@ static const struct hal_stream_ops tls_ops = {tls_send, tls_recv, tls_poll, tls_
 static const char *alert_text(int code)
 {
 	switch (code) {
-	case 40:
-		return "no common parameters";
+	case 40: return "no common parameters";
 	case 42:
 	case 43:
-	case 46:
-		return "our certificate was not accepted";
-	case 45:
-		return "our certificate has expired";
-	case 48:
-		return "our certificate's issuer is unknown";
-	case 70:
-		return "no common TLS version";
-	case 71:
-		return "insufficient security";
-	case 80:
-		return "internal error";
-	case 112:
-		return "unknown host name";
-	case 116:
-		return "a client certificate is required";
-	default:
-		return "refused";
+	case 46: return "our certificate was not accepted";
+	case 45: return "our certificate has expired";
+	case 48: return "our certificate's issuer is unknown";
+	case 70: return "no common TLS version";
+	case 71: return "insufficient security";
+	case 80: return "internal error";
+	case 112: return "unknown host name";
+	case 116: return "a client certificate is required";
+	default: return "refused";
 	}
 }
 
 static void say_failure(struct session *t, int rc, int err)
 {
-	if (t->why->len > 0)
-		return;
+	if (t->why->len > 0) return;
 	if (rc == MBEDTLS_ERR_SSL_FATAL_ALERT_MESSAGE)
-		buf_printf(t->why, "TLS refused by the other side: %s (alert %d)", alert_text(t->ssl.in_msg[1]),
-			   t->ssl.in_msg[1]);
+		buf_printf(t->why, "TLS refused by the other side: %s (alert %d)",
+			   alert_text(t->ssl.in_msg[1]), t->ssl.in_msg[1]);
 	else if (rc == MBEDTLS_ERR_SSL_INVALID_RECORD)
 		buf_puts(t->why, "no TLS comes from the other side (is the port one for STARTTLS?)");
 	else if (err == ERR_TLS)
@@ -509,13 +472,12 @@ static int handshake(struct session *t)
 		rc = mbedtls_ssl_handshake(&t->ssl);
 		err = rc == 0 ? 0 : tls_err(t, rc);
 	} while (rc != 0 && err == 0);
-	if (err < 0)
-		say_failure(t, rc, err);
+	if (err < 0) say_failure(t, rc, err);
 	return err;
 }
 
-int net_tls_start(struct net_tls *tls, struct net_tls_config *config, struct hal_stream *below, const char *host,
-		  int64_t deadline_ms, struct buf *why)
+int net_tls_start(struct net_tls *tls, struct net_tls_config *config, struct hal_stream *below,
+		  const char *host, int64_t deadline_ms, struct buf *why)
 {
 	struct session *t = session_of(&tls->stream);
 	struct config *c = config_of(config);
@@ -546,8 +508,7 @@ int net_tls_start(struct net_tls *tls, struct net_tls_config *config, struct hal
 	buf_puts(why, own_why.len > 0 || rc == 0 ? own_why.ptr : err_text(rc));
 	t->why = NULL;
 	t->host = NULL;
-	if (rc < 0)
-		mbedtls_ssl_free(&t->ssl);
+	if (rc < 0) mbedtls_ssl_free(&t->ssl);
 	return rc;
 }
 

@@ -15,15 +15,13 @@ static int resolve(struct worker *w, struct job_address *a)
 	const char *alias;
 	struct str kept;
 
-	if (a->addr.len == 0 || a->domain.len > 0)
-		return 0;
+	if (a->addr.len == 0 || a->domain.len > 0) return 0;
 	hal_mutex_lock(&w->pool->lock);
 	alias = spec_alias(w->pool, a->addr);
 	snprintf(text, sizeof text, "%s", alias ? alias : "");
 	hal_mutex_unlock(&w->pool->lock);
 	kept = arena_str(&w->arena, str_from(text));
-	if (kept.len > 0 && job_address_parse(&w->arena, kept, a, NULL) == 0 && a->domain.len > 0)
-		return 0;
+	if (kept.len > 0 && job_address_parse(&w->arena, kept, a, NULL) == 0 && a->domain.len > 0) return 0;
 	snprintf(w->why, sizeof w->why, "not an address, and no alias: %.*s",
 		 a->addr.len < 64 ? (int)a->addr.len : 64, a->addr.ptr);
 	return ERR_INVALID;
@@ -34,8 +32,7 @@ static int resolve_all(struct worker *w)
 	struct job *job = &w->job;
 	int rc = resolve(w, &job->from);
 
-	if (rc >= 0)
-		rc = resolve(w, &job->reply_to);
+	if (rc >= 0) rc = resolve(w, &job->reply_to);
 	for (size_t i = 0; rc >= 0 && i < job->rcpt_count; i++)
 		rc = resolve(w, &job->rcpts[i].address);
 	return rc;
@@ -45,8 +42,7 @@ static void part_add(struct worker *w, const struct job_text *text, const char *
 {
 	size_t n = w->input.part_count;
 
-	if (!text->present)
-		return;
+	if (!text->present) return;
 	w->parts[n] = (struct mail_part){.role = MAIL_BODY, .type = type};
 	if (w->streamed) {
 		job_text_reader_init(&w->reader[n], original_fetch, w, text->src_at);
@@ -84,8 +80,7 @@ static int mail_prepare(struct worker *w)
 	part_add(w, &w->job.text, "text/plain");
 	part_add(w, &w->job.html, "text/html");
 	rc = mail_open(&w->mail, in);
-	if (rc >= 0)
-		rc = mail_measure(&w->mail);
+	if (rc >= 0) rc = mail_measure(&w->mail);
 	if (rc < 0) {
 		snprintf(w->why, sizeof w->why, "%s", w->mail.why ? w->mail.why : err_text(rc));
 		return rc;
@@ -139,8 +134,7 @@ static int before_read(struct worker *w)
 	size_t have = 0;
 	int rc;
 
-	if (!(done[0] | done[1] | done[2] | done[3]))
-		return 0;
+	if (!(done[0] | done[1] | done[2] | done[3])) return 0;
 	while (have < w->job.rcpt_count) {
 		store_rcpt_list_init(&l);
 		l.id = w->claimed.id;
@@ -148,8 +142,7 @@ static int before_read(struct worker *w)
 		l.rcpts = page;
 		l.cap = sizeof page / sizeof *page;
 		rc = store_do(w->pool->store, &l.op);
-		if (rc < 0 || l.count == 0)
-			return rc < 0 ? rc : ERR_CORRUPT;
+		if (rc < 0 || l.count == 0) return rc < 0 ? rc : ERR_CORRUPT;
 		for (size_t i = 0; i < l.count && have < w->job.rcpt_count; i++)
 			w->before[have++] = page[i].state;
 	}
@@ -167,12 +160,9 @@ static int prepare(struct worker *w)
 	w->sent_reply.text[0] = '\0';
 	w->job.rcpt_count = 0;
 	rc = original_open(w);
-	if (rc >= 0)
-		rc = before_read(w);
-	if (rc >= 0)
-		rc = resolve_all(w);
-	if (rc >= 0)
-		rc = mail_prepare(w);
+	if (rc >= 0) rc = before_read(w);
+	if (rc >= 0) rc = resolve_all(w);
+	if (rc >= 0) rc = mail_prepare(w);
 	if (rc >= 0)
 		envelope_prepare(w);
 	else
@@ -211,11 +201,9 @@ static void send_maildir(struct worker *w)
 	snprintf(w->host, sizeof w->host, "%s", p->spec.path);
 	w->reused = false;
 	w->envelope.verdict = m.verdict;
-	if (m.verdict.class == SMTP_SENT)
-		w->sent_reply = m.verdict.reply;
+	if (m.verdict.class == SMTP_SENT) w->sent_reply = m.verdict.reply;
 	for (size_t i = 0; i < w->job.rcpt_count; i++)
-		if (!w->rcpts[i].skip)
-			w->rcpts[i].verdict = m.verdict;
+		if (!w->rcpts[i].skip) w->rcpts[i].verdict = m.verdict;
 }
 
 /* The mail cannot be made: the same for all recipients. */
@@ -226,8 +214,7 @@ static void send_nothing(struct worker *w, int err)
 	snprintf(v.reply.text, sizeof v.reply.text, "%.190s", w->why[0] ? w->why : err_text(err));
 	w->reused = false;
 	w->envelope.verdict = v;
-	if (w->job.rcpt_count == 0)
-		w->rcpts[0].verdict = v;
+	if (w->job.rcpt_count == 0) w->rcpts[0].verdict = v;
 	for (size_t i = 0; i < w->job.rcpt_count; i++) {
 		w->rcpts[i].skip = worker_is_done(w, i);
 		w->rcpts[i].verdict = v;

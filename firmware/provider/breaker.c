@@ -12,12 +12,9 @@ void breaker_init(struct breaker *b)
 int64_t breaker_wait_ms(const struct breaker *b, int64_t now_ms)
 {
 	switch (b->state) {
-	case PROVIDER_CLOSED:
-		return 0;
-	case PROVIDER_OPEN:
-		return now_ms >= b->probe_at_ms ? 0 : b->probe_at_ms - now_ms;
-	case PROVIDER_PROBING:
-		return HAL_FOREVER;
+	case PROVIDER_CLOSED: return 0;
+	case PROVIDER_OPEN: return now_ms >= b->probe_at_ms ? 0 : b->probe_at_ms - now_ms;
+	case PROVIDER_PROBING: return HAL_FOREVER;
 	}
 	return HAL_FOREVER;
 }
@@ -25,8 +22,7 @@ int64_t breaker_wait_ms(const struct breaker *b, int64_t now_ms)
 bool breaker_begin(struct breaker *b)
 {
 	CHECK(b->state != PROVIDER_PROBING);
-	if (b->state == PROVIDER_CLOSED)
-		return false;
+	if (b->state == PROVIDER_CLOSED) return false;
 	b->state = PROVIDER_PROBING;
 	return true;
 }
@@ -62,15 +58,12 @@ bool breaker_end(struct breaker *b, bool probe, enum breaker_event event, int64_
 			b->probe_at_ms = now_ms;
 		}
 		return false;
-	case BREAKER_OK:
-		breaker_init(b);
-		return !was_closed;
+	case BREAKER_OK: breaker_init(b); return !was_closed;
 	case BREAKER_DOWN:
 	case BREAKER_AUTH:
 		/* Mails that were under way when it opened tell nothing new, or every one would double the
 		 * wait. */
-		if (!probe && !was_closed)
-			return false;
+		if (!probe && !was_closed) return false;
 		breaker_open(b, event == BREAKER_AUTH, now_ms, random);
 		return was_closed;
 	}
@@ -79,6 +72,5 @@ bool breaker_end(struct breaker *b, bool probe, enum breaker_event event, int64_
 
 void breaker_hurry(struct breaker *b, int64_t now_ms)
 {
-	if (b->state == PROVIDER_OPEN && !b->auth)
-		b->probe_at_ms = now_ms;
+	if (b->state == PROVIDER_OPEN && !b->auth) b->probe_at_ms = now_ms;
 }

@@ -12,11 +12,11 @@
 #include "provider/provider.h"
 
 #define BREAKER_PROBE_MS_FIRST 1000
-#define BREAKER_PROBE_MS_MAX (5 * 60 * 1000)
+#define BREAKER_PROBE_MS_MAX   (5 * 60 * 1000)
 /* A refused AUTH: often enough that a mended password is found, seldom enough that no account is locked by
  * us. */
-#define BREAKER_AUTH_MS_FIRST (5 * 60 * 1000)
-#define BREAKER_AUTH_MS_MAX (30 * 60 * 1000)
+#define BREAKER_AUTH_MS_FIRST  (5 * 60 * 1000)
+#define BREAKER_AUTH_MS_MAX    (30 * 60 * 1000)
 #define BREAKER_JITTER_PERCENT 20
 
 /* What an attempt showed about the provider. */

@@ -24,10 +24,8 @@ static struct conn *find_idle(struct provider_pool *pool, const struct provider 
 	for (unsigned i = 0; i < pool->worker_cap; i++) {
 		struct conn *c = &pool->conns[i];
 
-		if (c->state != CONN_IDLE || (p && c->provider != p))
-			continue;
-		if (!found || (c->idle_since_ms < found->idle_since_ms) == first)
-			found = c;
+		if (c->state != CONN_IDLE || (p && c->provider != p)) continue;
+		if (!found || (c->idle_since_ms < found->idle_since_ms) == first) found = c;
 	}
 	return found;
 }
@@ -35,8 +33,7 @@ static struct conn *find_idle(struct provider_pool *pool, const struct provider 
 static struct conn *find_free(struct provider_pool *pool)
 {
 	for (unsigned i = 0; i < pool->worker_cap; i++)
-		if (pool->conns[i].state == CONN_FREE)
-			return &pool->conns[i];
+		if (pool->conns[i].state == CONN_FREE) return &pool->conns[i];
 	return NULL;
 }
 
@@ -81,15 +78,13 @@ struct conn *conn_expired(struct provider_pool *pool, int64_t now_ms, int64_t *u
 	for (unsigned i = 0; i < pool->worker_cap; i++) {
 		struct conn *c = &pool->conns[i];
 
-		if (c->state != CONN_IDLE)
-			continue;
+		if (c->state != CONN_IDLE) continue;
 		if (now_ms >= c->idle_since_ms + CONN_IDLE_MS || c->provider->slot != PROVIDER_SLOT_LIVE ||
 		    c->link_generation != generation) {
 			c->state = CONN_BUSY;
 			return c;
 		}
-		if (c->idle_since_ms + CONN_IDLE_MS < *until_ms)
-			*until_ms = c->idle_since_ms + CONN_IDLE_MS;
+		if (c->idle_since_ms + CONN_IDLE_MS < *until_ms) *until_ms = c->idle_since_ms + CONN_IDLE_MS;
 	}
 	return NULL;
 }
@@ -97,8 +92,7 @@ struct conn *conn_expired(struct provider_pool *pool, int64_t now_ms, int64_t *u
 /* Under the lock, which is given away while smtp says good-bye. */
 static void conn_shut(struct provider_pool *pool, struct conn *c)
 {
-	if (!c->open)
-		return;
+	if (!c->open) return;
 	/* From here on nobody may abort it; its QUIT is bounded. */
 	c->open = false;
 	c->provider->status.connections--;
@@ -120,8 +114,7 @@ void conn_close(struct provider_pool *pool, struct conn *c)
 void conn_abort_all(struct provider_pool *pool)
 {
 	for (unsigned i = 0; i < pool->worker_cap; i++)
-		if (pool->conns[i].open)
-			smtp_abort(&pool->conns[i].smtp);
+		if (pool->conns[i].open) smtp_abort(&pool->conns[i].smtp);
 }
 
 /* ---- sending ---- */
@@ -137,13 +130,10 @@ static int tls_ready(struct provider *p, struct buf *why)
 	};
 	int rc = 0;
 
-	if (p->spec.tls == SMTP_TLS_NONE)
-		return 0;
+	if (p->spec.tls == SMTP_TLS_NONE) return 0;
 	hal_mutex_lock(&p->ready_lock);
-	if (!p->tls_ready)
-		rc = net_tls_config_init(&p->tls, &settings, why);
-	if (rc >= 0)
-		p->tls_ready = true;
+	if (!p->tls_ready) rc = net_tls_config_init(&p->tls, &settings, why);
+	if (rc >= 0) p->tls_ready = true;
 	hal_mutex_unlock(&p->ready_lock);
 	return rc < 0 ? rc : 0;
 }
@@ -171,8 +161,7 @@ static void conn_init(struct worker *w, struct conn *c)
 	c->link_generation = link_generation();
 	p->status.connections++;
 	p->status.connects++;
-	if (pool->aborting)
-		smtp_abort(&c->smtp);
+	if (pool->aborting) smtp_abort(&c->smtp);
 	hal_mutex_unlock(&pool->lock);
 }
 
@@ -237,8 +226,7 @@ static void fail_rcpts(struct smtp_mail *mail, const struct smtp_verdict *v)
 {
 	mail->verdict = *v;
 	for (size_t i = 0; i < mail->rcpt_count; i++)
-		if (!mail->rcpts[i].skip)
-			mail->rcpts[i].verdict = *v;
+		if (!mail->rcpts[i].skip) mail->rcpts[i].verdict = *v;
 }
 
 static bool is_aborting(struct provider_pool *pool)

@@ -19,10 +19,8 @@ static void verdict_text(struct buf *b, const struct smtp_verdict *v)
 {
 	const struct smtp_reply *r = &v->reply;
 
-	if (r->code)
-		buf_printf(b, "%d ", r->code);
-	if (r->enhanced[0])
-		buf_printf(b, "%s ", r->enhanced);
+	if (r->code) buf_printf(b, "%d ", r->code);
+	if (r->enhanced[0]) buf_printf(b, "%s ", r->enhanced);
 	buf_puts(b, r->text[0] || v->err == 0 ? r->text : err_text(v->err));
 }
 
@@ -36,10 +34,8 @@ static const char *text_keep(struct finish *f, const struct smtp_verdict *v, con
 
 	buf_init(&b, text, sizeof text);
 	verdict_text(&b, v);
-	if (last && strcmp(last, text) == 0)
-		return last;
-	if (b.len + 1 > sizeof f->texts - f->texts_used)
-		return NULL;
+	if (last && strcmp(last, text) == 0) return last;
+	if (b.len + 1 > sizeof f->texts - f->texts_used) return NULL;
 	kept = f->texts + f->texts_used;
 	memcpy(kept, text, b.len + 1);
 	f->texts_used += b.len + 1;
@@ -76,10 +72,8 @@ static void tally(struct worker *w, struct finish *f, struct outcome_tally *t, b
 		outcome_count(t, fault);
 		o->code = v->reply.code;
 		o->text = last = text_keep(f, v, last);
-		if (fault == OUTCOME_SENT)
-			o->state = STORE_RCPT_SENT;
-		if (fault == OUTCOME_FAIL)
-			o->state = STORE_RCPT_FAILED;
+		if (fault == OUTCOME_SENT) o->state = STORE_RCPT_SENT;
+		if (fault == OUTCOME_FAIL) o->state = STORE_RCPT_FAILED;
 	}
 	/* Not even its recipients could be read. */
 	if (w->job.rcpt_count == 0)
@@ -96,8 +90,7 @@ static const struct smtp_verdict *worst(const struct worker *w, const struct fin
 
 	*at = SIZE_MAX;
 	for (size_t i = 0; i < w->job.rcpt_count; i++) {
-		if (worker_is_done(w, i) || f->rcpts[i].state == STORE_RCPT_SENT)
-			continue;
+		if (worker_is_done(w, i) || f->rcpts[i].state == STORE_RCPT_SENT) continue;
 		if (f->rcpts[i].state == STORE_RCPT_FAILED) {
 			*at = i;
 			return &w->rcpts[i].verdict;
@@ -145,12 +138,9 @@ static void fill_texts(struct worker *w, struct finish *f, enum job_result_kind 
 static enum job_result_kind rcpt_kind(enum store_rcpt_state state)
 {
 	switch (state) {
-	case STORE_RCPT_SENT:
-		return JOB_RESULT_SENT;
-	case STORE_RCPT_FAILED:
-		return JOB_RESULT_FAILED;
-	case STORE_RCPT_WAITING:
-		return JOB_RESULT_HELD;
+	case STORE_RCPT_SENT: return JOB_RESULT_SENT;
+	case STORE_RCPT_FAILED: return JOB_RESULT_FAILED;
+	case STORE_RCPT_WAITING: return JOB_RESULT_HELD;
 	}
 	return JOB_RESULT_HELD;
 }
@@ -194,16 +184,14 @@ static void fill(struct worker *w, struct finish *f, const struct outcome *o, co
 	f->op.due_ms = o->due_ms;
 	if (o->fail_waiting)
 		for (size_t i = 0; i < w->job.rcpt_count; i++)
-			if (f->rcpts[i].state == STORE_RCPT_WAITING)
-				f->rcpts[i].state = STORE_RCPT_FAILED;
+			if (f->rcpts[i].state == STORE_RCPT_WAITING) f->rcpts[i].state = STORE_RCPT_FAILED;
 	if (t->changed || o->fail_waiting || o->counted) {
 		f->op.rcpts = w->job.rcpt_count > 0 ? f->rcpts : NULL;
 		f->op.rcpt_count = w->job.rcpt_count;
 	}
 	f->op.ended_ms = hal_clock_wall_ms(NULL);
 	fill_texts(w, f, o->kind);
-	if (o->publish)
-		fill_event(w, f, o);
+	if (o->publish) fill_event(w, f, o);
 }
 
 /* ---- what it says about the provider ---- */
@@ -211,8 +199,7 @@ static void fill(struct worker *w, struct finish *f, const struct outcome *o, co
 static bool was_told(struct provider *p, int64_t id)
 {
 	for (unsigned i = 0; i < p->told_count && i < POOL_TOLD; i++)
-		if (p->told[i] == id)
-			return true;
+		if (p->told[i] == id) return true;
 	p->told[p->told_count++ % POOL_TOLD] = id;
 	return false;
 }
@@ -245,8 +232,7 @@ static void feed(struct worker *w, enum breaker_event event, const char *reason,
 		snprintf(p->status.reason, sizeof p->status.reason, "%s", reason);
 		p->show_down = true;
 	}
-	if (event == BREAKER_OK)
-		p->told_count = 0;
+	if (event == BREAKER_OK) p->told_count = 0;
 	if (turned && event == BREAKER_OK) {
 		p->status.held_since_ms = 0;
 		p->show_down = false;
@@ -254,8 +240,7 @@ static void feed(struct worker *w, enum breaker_event event, const char *reason,
 	} else if (turned) {
 		p->status.held_since_ms = wall_ms;
 	}
-	if (turned)
-		log_breaker(w, event, reason);
+	if (turned) log_breaker(w, event, reason);
 	wait = breaker_wait_ms(&p->breaker, now_ms);
 	*hold_ms = wait == HAL_FOREVER ? BREAKER_PROBE_MS_FIRST : wait;
 }
@@ -266,8 +251,7 @@ static void count(struct worker *w, const struct finish *f, const struct outcome
 	struct provider_status *s = &w->provider->status;
 
 	for (size_t i = 0; i < w->job.rcpt_count; i++) {
-		if (worker_is_done(w, i))
-			continue;
+		if (worker_is_done(w, i)) continue;
 		s->rcpts_sent += f->rcpts[i].state == STORE_RCPT_SENT;
 		s->rcpts_failed += f->rcpts[i].state == STORE_RCPT_FAILED;
 	}
@@ -335,7 +319,6 @@ bool ending_make(struct worker *w, struct finish *f)
 		count(w, f, &o, &in.tally);
 	}
 	hal_mutex_unlock(&pool->lock);
-	if (!o.release)
-		log_end(w, f, &o);
+	if (!o.release) log_end(w, f, &o);
 	return !o.release;
 }

@@ -22,16 +22,11 @@ static int paths_make(struct paths *p, const char *dir, const char *name)
 {
 	int rc = str_copy(p->dir, sizeof p->dir, str_from(dir));
 
-	if (rc == 0)
-		rc = path_join(p->tmp, dir, "tmp", "");
-	if (rc == 0)
-		rc = path_join(p->new, dir, "new", "");
-	if (rc == 0)
-		rc = path_join(p->cur, dir, "cur", "");
-	if (rc == 0)
-		rc = path_join(p->tmp_file, p->tmp, name, "");
-	if (rc == 0)
-		rc = path_join(p->new_file, p->new, name, "");
+	if (rc == 0) rc = path_join(p->tmp, dir, "tmp", "");
+	if (rc == 0) rc = path_join(p->new, dir, "new", "");
+	if (rc == 0) rc = path_join(p->cur, dir, "cur", "");
+	if (rc == 0) rc = path_join(p->tmp_file, p->tmp, name, "");
+	if (rc == 0) rc = path_join(p->new_file, p->new, name, "");
 	return rc;
 }
 
@@ -49,10 +44,8 @@ static int dir_make(const char *path)
 		rc = hal_storage_mkdir(part);
 		/* Somewhere above us we may enter but not write; what counts is whether the last one is
 		 * there. */
-		if (rc < 0 && slash)
-			rc = 0;
-		if (!slash)
-			break;
+		if (rc < 0 && slash) rc = 0;
+		if (!slash) break;
 	}
 	return rc;
 }
@@ -63,8 +56,7 @@ static int dir_sync_parent(const char *path)
 	const char *slash = strrchr(path, '/');
 	size_t n = slash ? (size_t)(slash - path) : 0;
 
-	if (slash == path)
-		return 0; /* directly in "/": not ours */
+	if (slash == path) return 0; /* directly in "/": not ours */
 	memcpy(parent, path, n);
 	parent[n] = '\0';
 	return hal_storage_sync_dir(parent);
@@ -74,16 +66,11 @@ static int dirs_make(const struct paths *p)
 {
 	int rc = dir_make(p->dir);
 
-	if (rc >= 0)
-		rc = hal_storage_mkdir(p->tmp);
-	if (rc >= 0)
-		rc = hal_storage_mkdir(p->new);
-	if (rc >= 0)
-		rc = hal_storage_mkdir(p->cur);
-	if (rc >= 0)
-		rc = hal_storage_sync_dir(p->dir);
-	if (rc < 0)
-		return rc;
+	if (rc >= 0) rc = hal_storage_mkdir(p->tmp);
+	if (rc >= 0) rc = hal_storage_mkdir(p->new);
+	if (rc >= 0) rc = hal_storage_mkdir(p->cur);
+	if (rc >= 0) rc = hal_storage_sync_dir(p->dir);
+	if (rc < 0) return rc;
 	/* A directory above that we may not even open was not made by us: its names are safe already. */
 	rc = dir_sync_parent(p->dir);
 	return rc == ERR_DENIED ? 0 : rc;
@@ -95,11 +82,9 @@ static bool is_there(const struct paths *p, const char *name)
 	static const char *const flags[] = {"", ":2,", ":2,S"};
 	char path[HAL_PATH_MAX];
 
-	if (hal_storage_size(p->new_file) >= 0)
-		return true;
+	if (hal_storage_size(p->new_file) >= 0) return true;
 	for (size_t i = 0; i < sizeof flags / sizeof *flags; i++)
-		if (path_join(path, p->cur, name, flags[i]) == 0 && hal_storage_size(path) >= 0)
-			return true;
+		if (path_join(path, p->cur, name, flags[i]) == 0 && hal_storage_size(path) >= 0) return true;
 	return false;
 }
 
@@ -134,15 +119,12 @@ static int write_mail(struct hal_file *f, struct mail *mail, bool *composing)
 		int rc;
 
 		*composing = n < 0;
-		if (n <= 0)
-			return n;
+		if (n <= 0) return n;
 		/* mail ends lines in CRLF only, so every CR belongs to a line end. */
 		for (int i = 0; i < n; i++)
-			if (bytes[i] != '\r')
-				bytes[kept++] = bytes[i];
+			if (bytes[i] != '\r') bytes[kept++] = bytes[i];
 		rc = kept > 0 ? hal_file_write(f, bytes, kept) : 0;
-		if (rc < 0)
-			return rc;
+		if (rc < 0) return rc;
 	}
 }
 
@@ -154,16 +136,12 @@ static int file_write(const struct paths *p, struct maildir_mail *m, bool *compo
 	/* Of a delivery that a crash broke off: nobody else writes under this name. */
 	if (rc == ERR_EXISTS) {
 		rc = hal_storage_remove(p->tmp_file);
-		if (rc >= 0)
-			rc = hal_file_open(&f, p->tmp_file, HAL_FILE_CREATE);
+		if (rc >= 0) rc = hal_file_open(&f, p->tmp_file, HAL_FILE_CREATE);
 	}
-	if (rc < 0)
-		return rc;
+	if (rc < 0) return rc;
 	rc = write_trace(&f, m);
-	if (rc >= 0)
-		rc = write_mail(&f, m->mail, composing);
-	if (rc >= 0)
-		rc = hal_file_sync(&f);
+	if (rc >= 0) rc = write_mail(&f, m->mail, composing);
+	if (rc >= 0) rc = hal_file_sync(&f);
 	hal_file_close(&f);
 	return rc;
 }
@@ -172,8 +150,7 @@ static int deliver(const struct paths *p, struct maildir_mail *m, bool *composin
 {
 	int rc = file_write(p, m, composing);
 
-	if (rc >= 0)
-		rc = hal_storage_rename(p->tmp_file, p->new_file);
+	if (rc >= 0) rc = hal_storage_rename(p->tmp_file, p->new_file);
 	if (rc < 0) {
 		(void)hal_storage_remove(p->tmp_file);
 		return rc;
@@ -218,11 +195,9 @@ int maildir_deliver(const char *path, bool *made, struct maildir_mail *m)
 		rc = dirs_make(&p);
 		*made = rc >= 0;
 	}
-	if (rc >= 0)
-		rc = is_there(&p, m->name) ? hal_storage_sync_dir(p.new) : deliver(&p, m, &composing);
+	if (rc >= 0) rc = is_there(&p, m->name) ? hal_storage_sync_dir(p.new) : deliver(&p, m, &composing);
 	/* Somebody removed the directories under us: they are made again at the next try. */
-	if (rc == ERR_NOT_FOUND && !composing)
-		*made = false;
+	if (rc == ERR_NOT_FOUND && !composing) *made = false;
 	verdict_set(&m->verdict, rc, composing, path, m->name);
 	return m->verdict.err;
 }

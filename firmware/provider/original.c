@@ -19,8 +19,7 @@ static int decode(struct arena *a, char *text, size_t len, struct job *job, stru
 	struct job_problem problem = {.reason = ""};
 	int rc = job_decode(a, text, len, &limits, job, &problem);
 
-	if (rc < 0)
-		snprintf(w->why, sizeof w->why, "%.100s: %.140s", problem.pointer, problem.reason);
+	if (rc < 0) snprintf(w->why, sizeof w->why, "%.100s: %.140s", problem.pointer, problem.reason);
 	return rc;
 }
 
@@ -55,18 +54,15 @@ static int large_decode(struct worker *w)
 
 		want = want < WORKER_SRC_BYTES ? want : WORKER_SRC_BYTES;
 		rc = src_read(w, len, pool->large_src + len, want);
-		if (rc <= 0)
-			return rc < 0 ? rc : ERR_CORRUPT;
+		if (rc <= 0) return rc < 0 ? rc : ERR_CORRUPT;
 		len += (size_t)rc;
 	}
 	arena_init(&a, pool->large_arena, pool->large_arena_cap);
 	rc = decode(&a, pool->large_src, len, &job, w);
-	if (rc < 0)
-		return rc;
+	if (rc < 0) return rc;
 	arena_reset(&w->arena);
 	rc = job_copy_envelope(&w->arena, &job, &w->job);
-	if (rc < 0)
-		snprintf(w->why, sizeof w->why, "its addresses and headers are too large");
+	if (rc < 0) snprintf(w->why, sizeof w->why, "its addresses and headers are too large");
 	return rc;
 }
 
@@ -82,12 +78,10 @@ int original_fetch(void *arg, size_t at, char *bytes, size_t cap)
 
 		w->src_at = at;
 		w->src_len = rc > 0 ? (size_t)rc : 0;
-		if (rc <= 0)
-			return rc;
+		if (rc <= 0) return rc;
 	}
 	n = w->src_at + w->src_len - at;
-	if (n > cap)
-		n = cap;
+	if (n > cap) n = cap;
 	memcpy(bytes, w->src + (at - w->src_at), n);
 	return (int)n;
 }
@@ -99,10 +93,8 @@ int original_open(struct worker *w)
 	arena_init(&w->arena, w->arena_memory, sizeof w->arena_memory);
 	w->streamed = false;
 	w->src_at = w->src_len = 0;
-	if (w->claimed.src_have > 0)
-		rc = decode(&w->arena, w->src, w->claimed.src_have, &w->job, w);
-	if (rc != ERR_TOO_LARGE)
-		return rc;
+	if (w->claimed.src_have > 0) rc = decode(&w->arena, w->src, w->claimed.src_have, &w->job, w);
+	if (rc != ERR_TOO_LARGE) return rc;
 	/* It, or what it decodes to, needs more than this worker has: one at a time may use the large
 	 * memory. */
 	w->streamed = true;

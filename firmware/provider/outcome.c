@@ -9,25 +9,17 @@ static enum outcome_fault hold_fault(int err, enum retry_hold hold, bool link_up
 	enum outcome_fault fault;
 
 	switch (err) {
-	case ERR_STOPPING:
-		return OUTCOME_STOPPED;
+	case ERR_STOPPING: return OUTCOME_STOPPED;
 	case ERR_IO:
 	case ERR_NO_SPACE:
 	case ERR_READ_ONLY:
 	case ERR_FULL:
-	case ERR_NO_MEMORY:
-		return OUTCOME_HELD_LOCAL;
+	case ERR_NO_MEMORY: return OUTCOME_HELD_LOCAL;
 	case ERR_LINK_DOWN:
 	case ERR_UNREACHABLE:
-	case ERR_DNS:
-		fault = OUTCOME_HELD_LINK;
-		break;
-	case ERR_AUTH:
-		fault = OUTCOME_HELD_AUTH;
-		break;
-	default:
-		fault = link_up ? OUTCOME_HELD_DOWN : OUTCOME_HELD_LINK;
-		break;
+	case ERR_DNS: fault = OUTCOME_HELD_LINK; break;
+	case ERR_AUTH: fault = OUTCOME_HELD_AUTH; break;
+	default: fault = link_up ? OUTCOME_HELD_DOWN : OUTCOME_HELD_LINK; break;
 	}
 	if (hold == RETRY_HOLD_NONE || (hold == RETRY_HOLD_LINK && fault != OUTCOME_HELD_LINK))
 		return OUTCOME_TRY;
@@ -37,23 +29,16 @@ static enum outcome_fault hold_fault(int err, enum retry_hold hold, bool link_up
 enum outcome_fault outcome_fault(enum smtp_class cls, int err, enum retry_hold hold, bool link_up)
 {
 	switch (cls) {
-	case SMTP_SENT:
-		return OUTCOME_SENT;
-	case SMTP_AGAIN:
-		return OUTCOME_AGAIN;
-	case SMTP_FAIL:
-		return OUTCOME_FAIL;
-	case SMTP_TRY:
-		return err == ERR_STOPPING ? OUTCOME_STOPPED : OUTCOME_TRY;
+	case SMTP_SENT: return OUTCOME_SENT;
+	case SMTP_AGAIN: return OUTCOME_AGAIN;
+	case SMTP_FAIL: return OUTCOME_FAIL;
+	case SMTP_TRY: return err == ERR_STOPPING ? OUTCOME_STOPPED : OUTCOME_TRY;
 	case SMTP_UNCERTAIN:
 		/* When it was us who hung up, the server may still be taking it: as with a late reply. */
-		if (err == ERR_STOPPING)
-			return OUTCOME_STOPPED_LATE;
+		if (err == ERR_STOPPING) return OUTCOME_STOPPED_LATE;
 		return err == ERR_TIMEOUT ? OUTCOME_LATE : OUTCOME_UNCERTAIN;
-	case SMTP_HOLD:
-		return hold_fault(err, hold, link_up);
-	case SMTP_NONE:
-		return OUTCOME_AGAIN;
+	case SMTP_HOLD: return hold_fault(err, hold, link_up);
+	case SMTP_NONE: return OUTCOME_AGAIN;
 	}
 	CHECK(!"class of a verdict");
 	return OUTCOME_TRY;
@@ -62,25 +47,21 @@ enum outcome_fault outcome_fault(enum smtp_class cls, int err, enum retry_hold h
 enum breaker_event outcome_breaker(enum outcome_fault fault, int code)
 {
 	switch (fault) {
-	case OUTCOME_SENT:
-		return BREAKER_OK;
+	case OUTCOME_SENT: return BREAKER_OK;
 	case OUTCOME_TRY:
 	case OUTCOME_FAIL:
 		/* It answered about the mail itself, so it is there; a cut or a mail of ours that is wrong
 		 * says nothing. */
 		return code ? BREAKER_OK : BREAKER_SILENT;
 	case OUTCOME_HELD_LINK:
-	case OUTCOME_HELD_DOWN:
-		return BREAKER_DOWN;
-	case OUTCOME_HELD_AUTH:
-		return BREAKER_AUTH;
+	case OUTCOME_HELD_DOWN: return BREAKER_DOWN;
+	case OUTCOME_HELD_AUTH: return BREAKER_AUTH;
 	case OUTCOME_AGAIN:
 	case OUTCOME_UNCERTAIN:
 	case OUTCOME_LATE:
 	case OUTCOME_HELD_LOCAL:
 	case OUTCOME_STOPPED:
-	case OUTCOME_STOPPED_LATE:
-		return BREAKER_SILENT;
+	case OUTCOME_STOPPED_LATE: return BREAKER_SILENT;
 	}
 	return BREAKER_SILENT;
 }
@@ -105,25 +86,18 @@ void outcome_count(struct outcome_tally *t, enum outcome_fault fault)
 		t->uncertain = true;
 		t->counts = true;
 		break;
-	case OUTCOME_TRY:
-		t->counts = true;
-		break;
-	case OUTCOME_HELD_LOCAL:
-		t->local = true;
-		break;
+	case OUTCOME_TRY: t->counts = true; break;
+	case OUTCOME_HELD_LOCAL: t->local = true; break;
 	case OUTCOME_STOPPED_LATE:
 		t->uncertain = true;
 		t->late = true;
 		t->stopped = true;
 		break;
-	case OUTCOME_STOPPED:
-		t->stopped = true;
-		break;
+	case OUTCOME_STOPPED: t->stopped = true; break;
 	case OUTCOME_AGAIN:
 	case OUTCOME_HELD_LINK:
 	case OUTCOME_HELD_DOWN:
-	case OUTCOME_HELD_AUTH:
-		break;
+	case OUTCOME_HELD_AUTH: break;
 	}
 	t->waiting++;
 }
@@ -154,8 +128,7 @@ static void decide_retry(const struct outcome_in *in, struct outcome *out)
 		decide_end(in, out);
 		return;
 	}
-	if (in->tally.late && delay < OUTCOME_UNCERTAIN_MS)
-		delay = OUTCOME_UNCERTAIN_MS;
+	if (in->tally.late && delay < OUTCOME_UNCERTAIN_MS) delay = OUTCOME_UNCERTAIN_MS;
 	out->state = JOB_PENDING;
 	out->reason = in->tally.uncertain ? JOB_REASON_UNCERTAIN : JOB_REASON_RETRY;
 	out->counted = true;

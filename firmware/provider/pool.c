@@ -24,8 +24,7 @@ uint32_t pool_random(void)
 
 static void provider_free(struct provider *p)
 {
-	if (p->tls_ready)
-		net_tls_config_close(&p->tls);
+	if (p->tls_ready) net_tls_config_close(&p->tls);
 	hal_mutex_close(&p->ready_lock);
 	/* The password, among others. */
 	explicit_bzero(&p->spec, sizeof p->spec);
@@ -36,8 +35,7 @@ void pool_unref(struct provider_pool *pool, struct provider *p)
 {
 	(void)pool;
 	CHECK(p->refs > 0);
-	if (--p->refs == 0 && p->slot == PROVIDER_SLOT_LEAVING)
-		provider_free(p);
+	if (--p->refs == 0 && p->slot == PROVIDER_SLOT_LEAVING) provider_free(p);
 }
 
 static void provider_begin(struct provider *p, const struct spec *spec)
@@ -73,8 +71,7 @@ static unsigned count_unserved(const struct provider_pool *pool, const struct pr
 
 static void lower(int64_t *until_ms, int64_t now_ms, int64_t wait_ms)
 {
-	if (wait_ms < *until_ms - now_ms)
-		*until_ms = now_ms + wait_ms;
+	if (wait_ms < *until_ms - now_ms) *until_ms = now_ms + wait_ms;
 }
 
 /* Whether its mail may be due: 0, or how long until it is worth asking the store. */
@@ -82,10 +79,8 @@ static int64_t due_wait_ms(const struct provider *p, int64_t now_ms, int64_t wal
 {
 	int64_t wait = p->looked_ms + POOL_POLL_MS - now_ms;
 
-	if (p->due || wait <= 0)
-		return 0;
-	if (p->next_due_ms > 0 && p->next_due_ms - wall_ms < wait)
-		wait = p->next_due_ms - wall_ms;
+	if (p->due || wait <= 0) return 0;
+	if (p->next_due_ms > 0 && p->next_due_ms - wall_ms < wait) wait = p->next_due_ms - wall_ms;
 	return wait > 0 ? wait : 0;
 }
 
@@ -97,10 +92,8 @@ static bool is_usable(struct provider_pool *pool, struct provider *p, int64_t no
 	int64_t wait = due_wait_ms(p, now_ms, wall_ms);
 	int64_t more;
 
-	if (p->status.in_flight >= p->spec.connections)
-		return false;
-	if (p->status.in_flight > 0 && left <= count_unserved(pool, p))
-		return false;
+	if (p->status.in_flight >= p->spec.connections) return false;
+	if (p->status.in_flight > 0 && left <= count_unserved(pool, p)) return false;
 	more = breaker_wait_ms(&p->breaker, now_ms);
 	wait = more > wait ? more : wait;
 	if (wait == 0) {
@@ -109,8 +102,7 @@ static bool is_usable(struct provider_pool *pool, struct provider *p, int64_t no
 	}
 	more = p->pause_until_ms - now_ms;
 	wait = more > wait ? more : wait;
-	if (wait > 0)
-		lower(until_ms, now_ms, wait);
+	if (wait > 0) lower(until_ms, now_ms, wait);
 	return wait <= 0;
 }
 
@@ -134,8 +126,7 @@ struct provider *pool_take(struct provider_pool *pool, struct worker *w, int64_t
 {
 	struct provider *p = next_in_turn(pool, until_ms);
 
-	if (!p)
-		return NULL;
+	if (!p) return NULL;
 	if (!p->hot) {
 		p->due = false;
 		p->next_due_ms = 0;
@@ -166,8 +157,7 @@ static int worker_start(struct provider_pool *pool, struct worker *w)
 	char name[16];
 	int rc;
 
-	if (w->state == WORKER_ENDED)
-		hal_thread_join(&w->thread);
+	if (w->state == WORKER_ENDED) hal_thread_join(&w->thread);
 	w->pool = pool;
 	w->state = WORKER_RUNNING;
 	w->dialing = w->abandoned = false;
@@ -190,8 +180,7 @@ static int worker_start(struct provider_pool *pool, struct worker *w)
 static int worker_start_one(struct provider_pool *pool)
 {
 	for (unsigned i = 0; i < pool->worker_cap; i++)
-		if (pool->workers[i].state != WORKER_RUNNING)
-			return worker_start(pool, &pool->workers[i]);
+		if (pool->workers[i].state != WORKER_RUNNING) return worker_start(pool, &pool->workers[i]);
 	return ERR_NO_MEMORY;
 }
 
@@ -199,8 +188,7 @@ void pool_grow(struct provider_pool *pool)
 {
 	/* One is always left to wait for what comes next: timers and new mail of others find it while the
 	 * busy ones are held up. */
-	if (pool->stopping || pool->running > pool->busy || pool->running >= pool->worker_max)
-		return;
+	if (pool->stopping || pool->running > pool->busy || pool->running >= pool->worker_max) return;
 	if (worker_start_one(pool) < 0)
 		log_warn("provider", "no thread to be had -> going on with fewer workers",
 			 LOG_INT("workers", pool->running));
@@ -216,8 +204,7 @@ static void on_work(void *arg)
 	for (size_t i = 0; i < pool->live_count; i++)
 		pool->live[i]->due = true;
 	pool->work_generation++;
-	if (!pool->stopping)
-		hal_cond_signal(&pool->wake);
+	if (!pool->stopping) hal_cond_signal(&pool->wake);
 	hal_mutex_unlock(&pool->lock);
 }
 
@@ -227,8 +214,7 @@ void provider_wake(struct provider_pool *pool, bool link_back)
 	for (size_t i = 0; link_back && i < pool->live_count; i++) {
 		struct provider *p = pool->live[i];
 
-		if (p->breaker.state != PROVIDER_OPEN || p->breaker.auth)
-			continue;
+		if (p->breaker.state != PROVIDER_OPEN || p->breaker.auth) continue;
 		breaker_hurry(&p->breaker, hal_clock_mono_ms());
 		p->show_up = true; /* makes due what waits for the probe */
 	}
@@ -241,8 +227,7 @@ void provider_wake(struct provider_pool *pool, bool link_back)
 static struct provider *slot_find(struct provider_pool *pool)
 {
 	for (size_t i = 0; i < POOL_SLOTS; i++)
-		if (pool->providers[i].slot == PROVIDER_SLOT_FREE)
-			return &pool->providers[i];
+		if (pool->providers[i].slot == PROVIDER_SLOT_FREE) return &pool->providers[i];
 	return NULL;
 }
 
@@ -250,8 +235,7 @@ static struct provider *slot_find(struct provider_pool *pool)
 static struct provider *find_same(struct provider_pool *pool, const struct spec *spec)
 {
 	for (size_t i = 0; i < pool->live_count; i++)
-		if (memcmp(&pool->live[i]->spec, spec, sizeof *spec) == 0)
-			return pool->live[i];
+		if (memcmp(&pool->live[i]->spec, spec, sizeof *spec) == 0) return pool->live[i];
 	return NULL;
 }
 
@@ -264,11 +248,9 @@ static int list_make(struct provider_pool *pool, const struct settings *settings
 
 	for (n = 0; rc == 0 && n < settings->provider_count; n++) {
 		rc = spec_make(&spec, settings, &settings->provider[n]);
-		if (rc < 0)
-			break;
+		if (rc < 0) break;
 		list[n] = find_same(pool, &spec);
-		if (list[n])
-			continue;
+		if (list[n]) continue;
 		list[n] = slot_find(pool);
 		if (!list[n]) {
 			rc = ERR_BUSY;
@@ -278,16 +260,14 @@ static int list_make(struct provider_pool *pool, const struct settings *settings
 	}
 	explicit_bzero(&spec, sizeof spec);
 	for (size_t i = 0; rc < 0 && i < n; i++)
-		if (list[i]->slot == PROVIDER_SLOT_NEW)
-			provider_free(list[i]);
+		if (list[i]->slot == PROVIDER_SLOT_NEW) provider_free(list[i]);
 	return rc;
 }
 
 static bool list_has(struct provider *const *list, size_t count, const struct provider *p)
 {
 	for (size_t i = 0; i < count; i++)
-		if (list[i] == p)
-			return true;
+		if (list[i] == p) return true;
 	return false;
 }
 
@@ -297,11 +277,9 @@ static void list_swap(struct provider_pool *pool, struct provider *const *list, 
 	for (size_t i = 0; i < pool->live_count; i++) {
 		struct provider *p = pool->live[i];
 
-		if (list_has(list, count, p))
-			continue;
+		if (list_has(list, count, p)) continue;
 		p->slot = PROVIDER_SLOT_LEAVING;
-		if (p->refs == 0)
-			provider_free(p);
+		if (p->refs == 0) provider_free(p);
 	}
 	for (size_t i = 0; i < count; i++) {
 		pool->live[i] = list[i];
@@ -314,12 +292,9 @@ static void list_swap(struct provider_pool *pool, struct provider *const *list, 
 static enum retry_hold hold_of(enum settings_hold hold)
 {
 	switch (hold) {
-	case SETTINGS_HOLD_NONE:
-		return RETRY_HOLD_NONE;
-	case SETTINGS_HOLD_LINK:
-		return RETRY_HOLD_LINK;
-	case SETTINGS_HOLD_PROVIDER:
-		return RETRY_HOLD_PROVIDER;
+	case SETTINGS_HOLD_NONE: return RETRY_HOLD_NONE;
+	case SETTINGS_HOLD_LINK: return RETRY_HOLD_LINK;
+	case SETTINGS_HOLD_PROVIDER: return RETRY_HOLD_PROVIDER;
 	}
 	return RETRY_HOLD_PROVIDER;
 }
@@ -335,11 +310,9 @@ static void values_set(struct provider_pool *pool, const struct settings *settin
 	memcpy(pool->policy.delay_ms, r->delays.ms, pool->policy.delay_count * sizeof *pool->policy.delay_ms);
 	pool->message_bytes_max = (size_t)settings->limits.message_bytes;
 	pool->worker_max = (unsigned)settings->worker.max;
-	if (pool->worker_max > pool->worker_cap)
-		pool->worker_max = pool->worker_cap;
+	if (pool->worker_max > pool->worker_cap) pool->worker_max = pool->worker_cap;
 	pool->worker_min = (unsigned)settings->worker.min;
-	if (pool->worker_min > pool->worker_max)
-		pool->worker_min = pool->worker_max;
+	if (pool->worker_min > pool->worker_max) pool->worker_min = pool->worker_max;
 	pool->alias_count = settings->alias_count;
 	for (size_t i = 0; i < pool->alias_count; i++) {
 		snprintf(pool->alias[i].name, sizeof pool->alias[i].name, "%s", settings->alias[i].name);
@@ -365,8 +338,7 @@ int provider_reload(struct provider_pool *pool, const struct settings *settings)
 	}
 	hal_mutex_unlock(&pool->lock);
 	hal_mutex_unlock(&pool->reload_lock);
-	if (rc == 0)
-		on_work(pool);
+	if (rc == 0) on_work(pool);
 	return rc;
 }
 
@@ -456,8 +428,7 @@ int provider_start(struct store *store, const struct settings *settings, void *m
 	struct provider_pool *pool = &the_pool;
 	int rc;
 
-	if (memory_bytes < provider_memory_bytes(settings))
-		return ERR_NO_MEMORY;
+	if (memory_bytes < provider_memory_bytes(settings)) return ERR_NO_MEMORY;
 	pool_init(pool, store, settings, memory);
 	store_on_work(store, on_work, pool);
 	rc = provider_reload(pool, settings);
@@ -473,8 +444,7 @@ int provider_start(struct store *store, const struct settings *settings, void *m
 static bool wait_ended(struct provider_pool *pool, int64_t deadline_ms)
 {
 	while (pool->running > 0)
-		if (hal_cond_wait(&pool->ended, &pool->lock, deadline_ms) < 0)
-			return pool->running == 0;
+		if (hal_cond_wait(&pool->ended, &pool->lock, deadline_ms) < 0) return pool->running == 0;
 	return true;
 }
 
@@ -486,8 +456,7 @@ static void abandon_dialing(struct provider_pool *pool)
 		struct worker *w = &pool->workers[i];
 		struct store_release r;
 
-		if (w->state != WORKER_RUNNING || !w->dialing)
-			continue;
+		if (w->state != WORKER_RUNNING || !w->dialing) continue;
 		w->abandoned = true;
 		w->state = WORKER_NONE;
 		pool->running--;
@@ -502,8 +471,7 @@ static void abandon_dialing(struct provider_pool *pool)
 static void conns_close_idle(struct provider_pool *pool)
 {
 	for (unsigned i = 0; i < pool->worker_cap; i++) {
-		if (pool->conns[i].state != CONN_IDLE)
-			continue;
+		if (pool->conns[i].state != CONN_IDLE) continue;
 		pool->conns[i].state = CONN_BUSY;
 		conn_close(pool, &pool->conns[i]);
 	}
@@ -529,8 +497,7 @@ void provider_stop(struct provider_pool *pool, int64_t deadline_ms)
 	conns_close_idle(pool);
 	hal_mutex_unlock(&pool->lock);
 	for (unsigned i = 0; i < pool->worker_cap; i++)
-		if (pool->workers[i].state == WORKER_ENDED)
-			hal_thread_join(&pool->workers[i].thread);
+		if (pool->workers[i].state == WORKER_ENDED) hal_thread_join(&pool->workers[i].thread);
 	pool_close(pool);
 }
 
@@ -539,12 +506,9 @@ void provider_stop(struct provider_pool *pool, int64_t deadline_ms)
 const char *provider_state_name(enum provider_state s)
 {
 	switch (s) {
-	case PROVIDER_CLOSED:
-		return "closed";
-	case PROVIDER_OPEN:
-		return "open";
-	case PROVIDER_PROBING:
-		return "probing";
+	case PROVIDER_CLOSED: return "closed";
+	case PROVIDER_OPEN: return "open";
+	case PROVIDER_PROBING: return "probing";
 	}
 	return "closed";
 }

@@ -21,18 +21,18 @@
 #include "settings/settings.h"
 #include "store/store.h"
 
-#define POOL_SLOTS (LIMIT_providers + 8) /* providers, and replaced ones that still send */
-#define POOL_TOLD 64                     /* jobs whose hold was published, per provider */
-#define POOL_POLL_MS 15000               /* the longest time without looking whether something is due */
-#define POOL_PAUSE_MS 1000               /* after the store refused a claim */
-#define WORKER_SRC_BYTES 65536
+#define POOL_SLOTS         (LIMIT_providers + 8) /* providers, and replaced ones that still send */
+#define POOL_TOLD          64                    /* jobs whose hold was published, per provider */
+#define POOL_POLL_MS       15000 /* the longest time without looking whether something is due */
+#define POOL_PAUSE_MS      1000  /* after the store refused a claim */
+#define WORKER_SRC_BYTES   65536
 #define WORKER_ARENA_BYTES LIMIT_job_header_bytes
-#define WORKER_FINISHES 2 /* outcomes on their way to the store, per worker */
+#define WORKER_FINISHES    2 /* outcomes on their way to the store, per worker */
 #define WORKER_STACK_BYTES (128 * 1024)
-#define WORKER_IDLE_MS 30000 /* then a worker too many ends */
-#define STOP_GRACE_MS 1000   /* from breaking off to leaving behind */
-#define CONN_IDLE_MS 15000   /* then a connection is closed */
-#define CONN_OPEN_MS 120000  /* from dialing to where a mail may be sent */
+#define WORKER_IDLE_MS     30000  /* then a worker too many ends */
+#define STOP_GRACE_MS      1000   /* from breaking off to leaving behind */
+#define CONN_IDLE_MS       15000  /* then a connection is closed */
+#define CONN_OPEN_MS       120000 /* from dialing to where a mail may be sent */
 
 /* ---- providers ---- */
 
@@ -135,8 +135,8 @@ struct worker {
 	struct hal_thread thread;
 	struct hal_cond finished; /* one of its finishes has been answered */
 	struct finish finishes[WORKER_FINISHES];
-	bool dialing;   /* in smtp_open, of which the first part cannot be aborted */
-	bool abandoned; /* the stop went on without it */
+	bool dialing;      /* in smtp_open, of which the first part cannot be aborted */
+	bool abandoned;    /* the stop went on without it */
 	int64_t worked_ms; /* monotonic: its start, or its last job */
 
 	/* the job in work */

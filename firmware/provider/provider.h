@@ -25,7 +25,7 @@ struct provider_pool;
 struct settings;
 struct store;
 
-#define PROVIDER_MAX LIMIT_providers
+#define PROVIDER_MAX      LIMIT_providers
 #define PROVIDER_NAME_CAP (LIMIT_name + 1) /* with the NUL; as store_job.provider */
 
 /* ---- life ---- */

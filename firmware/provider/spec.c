@@ -9,12 +9,9 @@
 static enum smtp_tls tls_of(enum settings_tls tls)
 {
 	switch (tls) {
-	case SETTINGS_TLS_IMPLICIT:
-		return SMTP_TLS_IMPLICIT;
-	case SETTINGS_TLS_STARTTLS:
-		return SMTP_TLS_STARTTLS;
-	case SETTINGS_TLS_NONE:
-		return SMTP_TLS_NONE;
+	case SETTINGS_TLS_IMPLICIT: return SMTP_TLS_IMPLICIT;
+	case SETTINGS_TLS_STARTTLS: return SMTP_TLS_STARTTLS;
+	case SETTINGS_TLS_NONE: return SMTP_TLS_NONE;
 	}
 	return SMTP_TLS_STARTTLS;
 }
@@ -22,20 +19,13 @@ static enum smtp_tls tls_of(enum settings_tls tls)
 static enum smtp_auth auth_of(enum settings_auth auth)
 {
 	switch (auth) {
-	case SETTINGS_AUTH_AUTO:
-		return SMTP_AUTH_AUTO;
-	case SETTINGS_AUTH_NONE:
-		return SMTP_AUTH_NONE;
-	case SETTINGS_AUTH_PLAIN:
-		return SMTP_AUTH_PLAIN;
-	case SETTINGS_AUTH_LOGIN:
-		return SMTP_AUTH_LOGIN;
-	case SETTINGS_AUTH_CRAM_MD5:
-		return SMTP_AUTH_CRAM_MD5;
-	case SETTINGS_AUTH_SCRAM_SHA_256:
-		return SMTP_AUTH_SCRAM_SHA_256;
-	case SETTINGS_AUTH_XOAUTH2:
-		return SMTP_AUTH_XOAUTH2;
+	case SETTINGS_AUTH_AUTO: return SMTP_AUTH_AUTO;
+	case SETTINGS_AUTH_NONE: return SMTP_AUTH_NONE;
+	case SETTINGS_AUTH_PLAIN: return SMTP_AUTH_PLAIN;
+	case SETTINGS_AUTH_LOGIN: return SMTP_AUTH_LOGIN;
+	case SETTINGS_AUTH_CRAM_MD5: return SMTP_AUTH_CRAM_MD5;
+	case SETTINGS_AUTH_SCRAM_SHA_256: return SMTP_AUTH_SCRAM_SHA_256;
+	case SETTINGS_AUTH_XOAUTH2: return SMTP_AUTH_XOAUTH2;
 	}
 	return SMTP_AUTH_AUTO;
 }
@@ -50,14 +40,11 @@ static int path_clean(char *out, size_t cap, const char *path)
 		bool slash = len > 0 || (p == path && n == 0);
 
 		if (n == 0 || (n == 1 && p[0] == '.')) {
-			if (n == 0 && p == path && cap > 1)
-				out[len++] = '/';
+			if (n == 0 && p == path && cap > 1) out[len++] = '/';
 		} else {
 			slash = slash && out[len - 1] != '/';
-			if (len + slash + n >= cap)
-				return ERR_TOO_LARGE;
-			if (slash)
-				out[len++] = '/';
+			if (len + slash + n >= cap) return ERR_TOO_LARGE;
+			if (slash) out[len++] = '/';
 			memcpy(out + len, p, n);
 			len += n;
 		}
@@ -77,10 +64,8 @@ static int path_of(char *out, size_t cap, const char *data_dir, const char *path
 	size_t n, root_len = strlen(root);
 	int rc = path_clean(clean, sizeof clean, path);
 
-	if (rc == 0)
-		rc = path_clean(dir, sizeof dir, data_dir);
-	if (rc < 0)
-		return rc;
+	if (rc == 0) rc = path_clean(dir, sizeof dir, data_dir);
+	if (rc < 0) return rc;
 	n = strlen(dir);
 	if (n > 0 && strncmp(clean, dir, n) == 0 && clean[n] == '/')
 		return str_copy(out, cap, str_from(clean + n + 1));
@@ -114,8 +99,7 @@ static int spec_copy_texts(struct spec *s, const struct settings *settings,
 	};
 
 	for (size_t i = 0; i < sizeof texts / sizeof *texts; i++)
-		if (str_copy(texts[i].to, texts[i].cap, texts[i].text) < 0)
-			return ERR_TOO_LARGE;
+		if (str_copy(texts[i].to, texts[i].cap, texts[i].text) < 0) return ERR_TOO_LARGE;
 	return path_of(s->path, sizeof s->path, settings->gateway.data_dir, from->path);
 }
 
@@ -151,8 +135,7 @@ static struct provider *find_id(struct provider_pool *pool, struct str tenant_id
 	for (size_t i = 0; i < pool->live_count; i++) {
 		struct provider *p = pool->live[i];
 
-		if (is_of(p, tenant_id) && str_eq(str_from(p->spec.provider_id), provider_id))
-			return p;
+		if (is_of(p, tenant_id) && str_eq(str_from(p->spec.provider_id), provider_id)) return p;
 	}
 	return NULL;
 }
@@ -165,10 +148,8 @@ static struct provider *find_only(struct provider_pool *pool, struct str tenant_
 	for (size_t i = 0; i < pool->live_count; i++) {
 		struct provider *p = pool->live[i];
 
-		if (!is_of(p, tenant_id) && (own || p->spec.tenant_id[0]))
-			continue;
-		if (found)
-			return NULL;
+		if (!is_of(p, tenant_id) && (own || p->spec.tenant_id[0])) continue;
+		if (found) return NULL;
 		found = p;
 	}
 	return found;
@@ -190,8 +171,7 @@ struct provider *spec_choose(struct provider_pool *pool, struct str tenant_id, s
 	buf_init(&b, why, why_cap);
 	if (provider_id.len > 0) {
 		p = find_named(pool, tenant_id, provider_id);
-		if (p)
-			return p;
+		if (p) return p;
 		buf_puts(&b, "no provider ");
 		buf_escaped(&b, provider_id, 64);
 		if (tenant_id.len > 0) {
@@ -200,12 +180,9 @@ struct provider *spec_choose(struct provider_pool *pool, struct str tenant_id, s
 		}
 		return NULL;
 	}
-	if (tenant_id.len > 0)
-		p = find_only(pool, tenant_id, true);
-	if (!p)
-		p = find_named(pool, tenant_id, STR("default"));
-	if (!p)
-		p = find_only(pool, tenant_id, false);
+	if (tenant_id.len > 0) p = find_only(pool, tenant_id, true);
+	if (!p) p = find_named(pool, tenant_id, STR("default"));
+	if (!p) p = find_only(pool, tenant_id, false);
 	if (!p)
 		buf_puts(&b, pool->live_count == 0
 				     ? "there is no provider"
@@ -220,8 +197,7 @@ int provider_choose(struct provider_pool *pool, struct str tenant_id, struct str
 
 	hal_mutex_lock(&pool->lock);
 	p = spec_choose(pool, tenant_id, provider_id, why, why_cap);
-	if (p)
-		memcpy(name, p->spec.name, PROVIDER_NAME_CAP);
+	if (p) memcpy(name, p->spec.name, PROVIDER_NAME_CAP);
 	hal_mutex_unlock(&pool->lock);
 	return p ? 0 : ERR_NOT_FOUND;
 }
@@ -231,8 +207,7 @@ int provider_choose(struct provider_pool *pool, struct str tenant_id, struct str
 const char *spec_alias(const struct provider_pool *pool, struct str name)
 {
 	for (size_t i = 0; i < pool->alias_count; i++)
-		if (str_eq_nocase(str_from(pool->alias[i].name), name))
-			return pool->alias[i].address;
+		if (str_eq_nocase(str_from(pool->alias[i].name), name)) return pool->alias[i].address;
 	return NULL;
 }
 
@@ -266,13 +241,11 @@ static int judge_from(struct provider_pool *pool, const struct provider *p, cons
 	struct job_address parsed;
 	struct arena a;
 
-	if (p->has_from && (p->spec.from_override || addr.len == 0))
-		return str_copy(from, cap, p->from.addr);
+	if (p->has_from && (p->spec.from_override || addr.len == 0)) return str_copy(from, cap, p->from.addr);
 	if (addr.len == 0)
 		return problem_set(problem, ERR_INVALID, "/from", "needed, because this provider has no from",
 				   str_from(p->spec.name));
-	if (!is_bare(&job->from))
-		return str_copy(from, cap, addr);
+	if (!is_bare(&job->from)) return str_copy(from, cap, addr);
 	alias = spec_alias(pool, addr);
 	arena_init(&a, memory, sizeof memory);
 	if (!alias || job_address_parse(&a, str_from(alias), &parsed, NULL) < 0)
@@ -289,10 +262,8 @@ static int judge_rcpts(struct provider_pool *pool, const struct job *job, struct
 	for (size_t i = 0; i < job->rcpt_count; i++) {
 		const struct job_rcpt *r = &job->rcpts[i];
 
-		if (i > 0 && r->kind != job->rcpts[i - 1].kind)
-			first = i;
-		if (!is_bare(&r->address) || spec_alias(pool, r->address.addr))
-			continue;
+		if (i > 0 && r->kind != job->rcpts[i - 1].kind) first = i;
+		if (!is_bare(&r->address) || spec_alias(pool, r->address.addr)) continue;
 		snprintf(pointer, sizeof pointer, "/%s/%zu",
 			 job->format == JOB_FORMAT_0 ? "recipients" : members[r->kind], i - first);
 		return problem_set(problem, ERR_INVALID, pointer, "not an address, and no alias",
@@ -311,17 +282,14 @@ static int judge(struct provider_pool *pool, const struct job *job, struct provi
 	struct provider *p = spec_choose(pool, job->tenant_id, job->provider_id, why, sizeof why);
 	int rc;
 
-	if (!p)
-		return problem_set(problem, ERR_NOT_FOUND, "/provider_id", why, (struct str){NULL, 0});
+	if (!p) return problem_set(problem, ERR_NOT_FOUND, "/provider_id", why, (struct str){NULL, 0});
 	memcpy(choice->name, p->spec.name, sizeof choice->name);
 	rc = judge_from(pool, p, job, choice->from, sizeof choice->from, problem);
-	if (rc < 0)
-		return rc;
+	if (rc < 0) return rc;
 	if (job->rcpt_count > STORE_RCPT_MAX)
 		return problem_set(problem, ERR_TOO_LARGE, "", "too many recipients", (struct str){NULL, 0});
 	rc = judge_rcpts(pool, job, problem);
-	if (rc < 0)
-		return rc;
+	if (rc < 0) return rc;
 	if (job->text.utf8.len + job->html.utf8.len > pool->message_bytes_max)
 		return problem_set(problem, ERR_TOO_LARGE, "",
 				   "the mail is larger than [limits] message_bytes", (struct str){NULL, 0});

@@ -50,11 +50,9 @@ static bool finish_repeat(struct worker *w, int64_t now_ms, int64_t *until_ms)
 	for (size_t i = 0; i < WORKER_FINISHES; i++) {
 		struct finish *f = &w->finishes[i];
 
-		if (f->state != FINISH_REFUSED)
-			continue;
+		if (f->state != FINISH_REFUSED) continue;
 		if (now_ms < f->again_at_ms) {
-			if (f->again_at_ms < *until_ms)
-				*until_ms = f->again_at_ms;
+			if (f->again_at_ms < *until_ms) *until_ms = f->again_at_ms;
 			continue;
 		}
 		log_warn("provider", "store refused the end of an attempt -> handing it in again",
@@ -82,10 +80,8 @@ static struct finish *finish_take(struct worker *w)
 				return &w->finishes[i];
 			}
 		}
-		if (finish_repeat(w, hal_clock_mono_ms(), &until_ms))
-			continue;
-		if (pool->aborting)
-			return NULL;
+		if (finish_repeat(w, hal_clock_mono_ms(), &until_ms)) continue;
+		if (pool->aborting) return NULL;
 		(void)hal_cond_wait(&w->finished, &pool->lock, until_ms);
 	}
 }
@@ -110,8 +106,7 @@ static void finish_drain(struct worker *w)
 			}
 			left = left || f->state != FINISH_FREE;
 		}
-		if (!left)
-			return;
+		if (!left) return;
 		if (!finish_repeat(w, hal_clock_mono_ms(), &until_ms))
 			(void)hal_cond_wait(&w->finished, &pool->lock, until_ms);
 	}
@@ -193,23 +188,18 @@ static void work(struct worker *w)
 	int rc = ERR_STOPPING;
 
 	hal_mutex_unlock(&pool->lock);
-	if (f)
-		rc = claim(w, &next_due_ms);
+	if (f) rc = claim(w, &next_due_ms);
 	if (rc > 0) {
 		hal_mutex_lock(&pool->lock);
 		claim_found(w);
 		hal_mutex_unlock(&pool->lock);
 		attempt_run(w, f, &released);
 	}
-	if (rc > 0 && released)
-		release(w);
+	if (rc > 0 && released) release(w);
 	hal_mutex_lock(&pool->lock);
-	if (rc > 0)
-		w->worked_ms = hal_clock_mono_ms();
-	if (rc <= 0)
-		claim_failed(w, rc, generation, next_due_ms);
-	if (!f)
-		return;
+	if (rc > 0) w->worked_ms = hal_clock_mono_ms();
+	if (rc <= 0) claim_failed(w, rc, generation, next_due_ms);
+	if (!f) return;
 	if (rc <= 0 || released) {
 		f->state = FINISH_FREE;
 		return;
@@ -285,21 +275,17 @@ static bool wait_for_work(struct worker *w)
 		int64_t until_ms = now_ms + POOL_POLL_MS;
 		struct conn *c;
 
-		if (pool->stopping || pool->running > pool->worker_max)
-			return false;
-		if (finish_repeat(w, now_ms, &until_ms) || show_next(pool))
-			continue;
+		if (pool->stopping || pool->running > pool->worker_max) return false;
+		if (finish_repeat(w, now_ms, &until_ms) || show_next(pool)) continue;
 		w->provider = pool_take(pool, w, &until_ms);
-		if (w->provider)
-			return true;
+		if (w->provider) return true;
 		c = conn_expired(pool, now_ms, &until_ms);
 		if (c) {
 			conn_close(pool, c);
 			continue;
 		}
 		if (is_spare(pool)) {
-			if (now_ms >= w->worked_ms + WORKER_IDLE_MS)
-				return false;
+			if (now_ms >= w->worked_ms + WORKER_IDLE_MS) return false;
 			if (w->worked_ms + WORKER_IDLE_MS < until_ms)
 				until_ms = w->worked_ms + WORKER_IDLE_MS;
 		}

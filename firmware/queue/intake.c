@@ -57,27 +57,21 @@ int intake_job(struct intake *in, struct arena *a, struct str src)
 	int rc;
 
 	memset(in, 0, sizeof(*in));
-	if (src.len > config.limits.job_bytes)
-		return too_large(in, "larger than [limits] job_bytes");
+	if (src.len > config.limits.job_bytes) return too_large(in, "larger than [limits] job_bytes");
 	text = arena_take(a, src.len + JSON_PADDING);
-	if (!text)
-		return too_large(in, "too many values for the memory there is");
-	if (src.len > 0)
-		memcpy(text, src.ptr, src.len);
+	if (!text) return too_large(in, "too many values for the memory there is");
+	if (src.len > 0) memcpy(text, src.ptr, src.len);
 	rc = job_decode(a, text, src.len, &config.limits, &in->job, &in->problem);
-	if (rc < 0)
-		return rc;
+	if (rc < 0) return rc;
 	rc = provider_judge(config.pool, &in->job, &in->provider, &in->problem);
-	if (rc < 0)
-		return rc;
+	if (rc < 0) return rc;
 	store_accept_init(&in->accept);
 	in->accept.job = &in->job;
 	in->accept.src = src;
 	in->accept.message_id = in->job.message_id;
 	if (in->job.message_id.len == 0) {
 		rc = make_message_id(in);
-		if (rc < 0)
-			return rc;
+		if (rc < 0) return rc;
 		in->accept.message_id = str_from(in->fresh_id);
 	}
 	in->accept.provider = str_from(in->provider.name);
@@ -124,8 +118,7 @@ static size_t value_end(struct str text, size_t at)
 		} else if (c == '{' || c == '[') {
 			depth++;
 		} else if (c == '}' || c == ']') {
-			if (depth == 0)
-				break;
+			if (depth == 0) break;
 			depth--;
 		} else if (c == ',' && depth == 0) {
 			break;
@@ -139,11 +132,9 @@ int intake_array_next(struct str text, size_t *at, struct str *element)
 	bool first = *at == 0;
 	size_t i = skip_white(text, *at);
 
-	if (i >= text.len || text.ptr[i] != (first ? '[' : ','))
-		goto end;
+	if (i >= text.len || text.ptr[i] != (first ? '[' : ',')) goto end;
 	i = skip_white(text, i + 1);
-	if (first && i < text.len && text.ptr[i] == ']')
-		goto end;
+	if (first && i < text.len && text.ptr[i] == ']') goto end;
 	*at = value_end(text, i);
 	*element = str_trim((struct str){text.ptr + i, *at - i});
 	if (element->len == 0 || *at >= text.len) {
@@ -154,8 +145,7 @@ int intake_array_next(struct str text, size_t *at, struct str *element)
 end:
 	/* The closing bracket, and nothing behind it. */
 	*at = i;
-	if (i >= text.len || text.ptr[i] != ']')
-		return ERR_SYNTAX;
+	if (i >= text.len || text.ptr[i] != ']') return ERR_SYNTAX;
 	*at = skip_white(text, i + 1);
 	return *at == text.len ? 0 : ERR_SYNTAX;
 }

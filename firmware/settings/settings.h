@@ -16,18 +16,27 @@
  * settings_read_file), tests and the simulator give texts.
  *
  * Kinds, and how their text is read:
- *   BOOL       yes no true false on off 1 0
- *   INT        decimal            SIZE       64K 8M 1G or bytes       PERCENT  10 or 10%
- *   DURATION   500ms 5s 10m 2h 30d                                    DURATIONS  several, by comma
- * or space ENUM       one of its names   PORT       0 to 65535 STRING     as it stands, trimmed; no
- * quotes, no inline comments PATH       the same; counted from the working directory HOST host name
- * or address       URL  http[s]://...          ADDRESS  a@b or "Name <a@b>" ADDRESSES, WORDS
- * several, by comma or space FILE, KEYFILE  PATH of a file that must be readable; a KEYFILE by its
- * owner only LISTEN     addresses with port, by comma or space: 127.0.0.1:8000 [::1]:8000,
- * localhost:8000 is 127.0.0.1 RATE       30/1m or 30/m      FIRST  all, new or a duration      TIME
- * RFC 3339 SECRET     KEY = text, KEY_file = path, or KEY_env = name of an environment variable;
- * one of the three. A secret file must be its owner's only, its last line end is cut; the INI must
- * be so too, when a secret stands in it
+ *   BOOL                yes no true false on off 1 0
+ *   INT, PORT           decimal; a PORT 0 to 65535
+ *   PERCENT             10 or 10%
+ *   SIZE                64K 8M 1G or bytes
+ *   DURATION            500ms 5s 10m 2h 30d
+ *   DURATIONS           several, by comma or space
+ *   ENUM                one of its names
+ *   STRING              as it stands, trimmed; no quotes, no inline comments
+ *   PATH                the same; counted from the working directory
+ *   FILE, KEYFILE       PATH of a file that must be readable; a KEYFILE by its owner only
+ *   HOST                host name or address
+ *   URL                 http[s]://...
+ *   ADDRESS             a@b or "Name <a@b>"
+ *   ADDRESSES, WORDS    several, by comma or space
+ *   LISTEN              addresses with port, by comma or space: 127.0.0.1:8000 [::1]:8000
+ *   RATE                30/1m or 30/m
+ *   FIRST               all, new or a duration
+ *   TIME                RFC 3339
+ *   SECRET              KEY = text, KEY_file = path, or KEY_env = name of an environment variable; one of
+ *                       the three. A secret file must be its owner's only, its last line end is cut; the
+ *                       INI must be so too, when a secret stands in it
  */
 #ifndef POSTERN_SETTINGS_SETTINGS_H
 #define POSTERN_SETTINGS_SETTINGS_H
@@ -72,34 +81,32 @@ struct settings_words {
 #define SETTINGS_FIRST_NEW INT64_C(0)
 
 /* The names of each ENUM: V(constant, name in the file). */
-#define SETTINGS_VALUES_log_level(V) \
+#define SETTINGS_VALUES_log_level(V)                                                                         \
 	V(LOG_ERROR, "error") V(LOG_WARN, "warn") V(LOG_INFO, "info") V(LOG_DEBUG, "debug")
-#define SETTINGS_VALUES_log_format(V) V(LOG_TEXT, "text") V(LOG_JSON, "json")
-#define SETTINGS_VALUES_log_target(V) V(LOG_STDERR, "stderr") V(LOG_SYSLOG, "syslog")
+#define SETTINGS_VALUES_log_format(V)  V(LOG_TEXT, "text") V(LOG_JSON, "json")
+#define SETTINGS_VALUES_log_target(V)  V(LOG_STDERR, "stderr") V(LOG_SYSLOG, "syslog")
 #define SETTINGS_VALUES_broker_mode(V) V(BROKER_NONE, "none") V(BROKER_AMQP, "amqp")
-#define SETTINGS_VALUES_ack_on(V) V(ACK_ON_STORED, "stored") V(ACK_ON_SENT, "sent")
-#define SETTINGS_VALUES_durability(V) V(DURABILITY_FULL, "full") V(DURABILITY_NORMAL, "normal")
-#define SETTINGS_VALUES_hold(V) \
-	V(HOLD_NONE, "none") V(HOLD_LINK, "link") V(HOLD_PROVIDER, "provider")
-#define SETTINGS_VALUES_provider_type(V) \
+#define SETTINGS_VALUES_ack_on(V)      V(ACK_ON_STORED, "stored") V(ACK_ON_SENT, "sent")
+#define SETTINGS_VALUES_durability(V)  V(DURABILITY_FULL, "full") V(DURABILITY_NORMAL, "normal")
+#define SETTINGS_VALUES_hold(V)        V(HOLD_NONE, "none") V(HOLD_LINK, "link") V(HOLD_PROVIDER, "provider")
+#define SETTINGS_VALUES_provider_type(V)                                                                     \
 	V(PROVIDER_SMTP, "smtp") V(PROVIDER_HTTP, "http") V(PROVIDER_MAILDIR, "maildir")
-#define SETTINGS_VALUES_tls(V) \
-	V(TLS_IMPLICIT, "implicit") V(TLS_STARTTLS, "starttls") V(TLS_NONE, "none")
-#define SETTINGS_VALUES_auth(V) \
-	V(AUTH_AUTO, "auto") V(AUTH_NONE, "none") V(AUTH_PLAIN, "plain") V(AUTH_LOGIN, "login") \
-	V(AUTH_CRAM_MD5, "cram-md5") V(AUTH_SCRAM_SHA_256, "scram-sha-256") \
-	V(AUTH_XOAUTH2, "xoauth2")
-#define SETTINGS_VALUES_provider_api(V) \
-	V(API_SENDGRID, "sendgrid") V(API_POSTMARK, "postmark") V(API_MAILGUN, "mailgun") \
-	V(API_RESEND, "resend") V(API_GMAIL, "gmail") V(API_GRAPH, "graph") \
-	V(API_GENERIC, "generic")
-#define SETTINGS_VALUES_oauth_grant(V) \
+#define SETTINGS_VALUES_tls(V) V(TLS_IMPLICIT, "implicit") V(TLS_STARTTLS, "starttls") V(TLS_NONE, "none")
+#define SETTINGS_VALUES_auth(V)                                                                              \
+	V(AUTH_AUTO, "auto")                                                                                 \
+	V(AUTH_NONE, "none")                                                                                 \
+	V(AUTH_PLAIN, "plain") V(AUTH_LOGIN, "login") V(AUTH_CRAM_MD5, "cram-md5")                           \
+		V(AUTH_SCRAM_SHA_256, "scram-sha-256") V(AUTH_XOAUTH2, "xoauth2")
+#define SETTINGS_VALUES_provider_api(V)                                                                      \
+	V(API_SENDGRID, "sendgrid")                                                                          \
+	V(API_POSTMARK, "postmark")                                                                          \
+	V(API_MAILGUN, "mailgun") V(API_RESEND, "resend") V(API_GMAIL, "gmail") V(API_GRAPH, "graph")        \
+		V(API_GENERIC, "generic")
+#define SETTINGS_VALUES_oauth_grant(V)                                                                       \
 	V(OAUTH_REFRESH_TOKEN, "refresh_token") V(OAUTH_CLIENT_CREDENTIALS, "client_credentials")
 #define SETTINGS_VALUES_mailbox_protocol(V) V(MAILBOX_IMAP, "imap") V(MAILBOX_POP3, "pop3")
-#define SETTINGS_VALUES_mailbox_after(V) \
-	V(AFTER_KEEP, "keep") V(AFTER_SEEN, "seen") V(AFTER_DELETE, "delete")
-#define SETTINGS_VALUES_socket_mode(V) \
-	V(SOCKET_0600, "0600") V(SOCKET_0660, "0660") V(SOCKET_0666, "0666")
+#define SETTINGS_VALUES_mailbox_after(V)    V(AFTER_KEEP, "keep") V(AFTER_SEEN, "seen") V(AFTER_DELETE, "delete")
+#define SETTINGS_VALUES_socket_mode(V)      V(SOCKET_0600, "0600") V(SOCKET_0660, "0660") V(SOCKET_0666, "0666")
 
 #define SETTINGS_CONSTANT(constant, name) SETTINGS_##constant,
 enum settings_log_level { SETTINGS_VALUES_log_level(SETTINGS_CONSTANT) };

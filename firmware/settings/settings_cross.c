@@ -6,7 +6,7 @@
 /* What concerns more than one key, or something outside the text: files, other sections, the device. */
 
 #define PROVIDER(key) SETTINGS_KEY_provider_##key
-#define MAILBOX(key) SETTINGS_KEY_mailbox_##key
+#define MAILBOX(key)  SETTINGS_KEY_mailbox_##key
 
 static bool is_given(struct load *l, size_t key, size_t i)
 {
@@ -31,8 +31,7 @@ static void need_pair(struct load *l, size_t a, size_t b, size_t i)
 	bool no_a = settings_value_empty(&settings_keys[a], settings_member(l->s, a, i));
 	bool no_b = settings_value_empty(&settings_keys[b], settings_member(l->s, b, i));
 
-	if (no_a == no_b || is_bad(l, a, i) || is_bad(l, b, i))
-		return;
+	if (no_a == no_b || is_bad(l, a, i) || is_bad(l, b, i)) return;
 	settings_problem_key(l, no_a ? a : b, i, "is needed beside %s", settings_keys[no_a ? b : a].key);
 }
 
@@ -48,8 +47,7 @@ static bool is_loopback_url(const char *url)
 	char host[LIMIT_host + 1];
 	size_t n = 0;
 
-	if (!p)
-		return false;
+	if (!p) return false;
 	p += 3;
 	if (*p == '[') {
 		p++;
@@ -57,8 +55,7 @@ static bool is_loopback_url(const char *url)
 	} else {
 		n = strcspn(p, ":/?#@");
 	}
-	if (strcspn(p, "@") < strcspn(p, "/?#"))
-		return false;
+	if (strcspn(p, "@") < strcspn(p, "/?#")) return false;
 	return str_copy(host, sizeof(host), (struct str){p, n}) == 0 && settings_host_is_loopback(host);
 }
 
@@ -90,17 +87,16 @@ static void check_smtp(struct load *l, size_t i)
 		settings_problem_key(l, PROVIDER(oauth_client_id), i, "is needed with auth = xoauth2");
 	if (p->tls == SETTINGS_TLS_NONE && auth && *p->host && !settings_host_is_loopback(p->host))
 		settings_problem_key(
-		        l, PROVIDER(tls), i,
-		        "no AUTH in the clear: with none the password could be read on the way to %s",
-		        p->host);
+			l, PROVIDER(tls), i,
+			"no AUTH in the clear: with none the password could be read on the way to %s",
+			p->host);
 }
 
 static void check_http(struct load *l, size_t i)
 {
 	const struct settings_provider *p = &l->s->provider[i];
 
-	if (p->api == SETTINGS_API_GENERIC)
-		need(l, PROVIDER(url), i, " with api = generic");
+	if (p->api == SETTINGS_API_GENERIC) need(l, PROVIDER(url), i, " with api = generic");
 	if (p->api == SETTINGS_API_GMAIL || p->api == SETTINGS_API_GRAPH)
 		need(l, PROVIDER(oauth_client_id), i, " with this api");
 	else if (p->api != SETTINGS_API_GENERIC)
@@ -114,8 +110,7 @@ static void check_fallback(struct load *l, size_t i)
 {
 	const struct settings_provider *p = &l->s->provider[i];
 
-	if (!*p->fallback)
-		return;
+	if (!*p->fallback) return;
 	if (!settings_find_provider(l->s, str_from(p->fallback))) {
 		settings_problem_key(l, PROVIDER(fallback), i, "there is no [provider.%s]", p->fallback);
 		return;
@@ -126,8 +121,7 @@ static void check_fallback(struct load *l, size_t i)
 			settings_problem_key(l, PROVIDER(fallback), i, "the fallbacks go in a circle");
 			return;
 		}
-		if (steps > l->s->provider_count)
-			return; /* a circle further on: reported there */
+		if (steps > l->s->provider_count) return; /* a circle further on: reported there */
 	}
 }
 
@@ -141,7 +135,7 @@ static void check_ids(struct load *l, size_t i)
 		    strcmp(p[i].tenant_id, p[k].tenant_id) != 0)
 			continue;
 		settings_problem_key(l, PROVIDER(provider_id), i,
-		                     "is the same as that of [provider.%s], for the same tenant", p[k].name);
+				     "is the same as that of [provider.%s], for the same tenant", p[k].name);
 		return;
 	}
 }
@@ -156,8 +150,7 @@ static void check_provider(struct load *l, size_t i)
 		check_http(l, i);
 	else
 		need(l, PROVIDER(path), i, " with type = maildir");
-	if (p->from_override)
-		need(l, PROVIDER(from), i, " with from_override");
+	if (p->from_override) need(l, PROVIDER(from), i, " with from_override");
 	if (*p->oauth_client_id && p->oauth_grant == SETTINGS_OAUTH_CLIENT_CREDENTIALS)
 		need(l, PROVIDER(oauth_client_secret), i, " with oauth_grant = client_credentials");
 	need_private_url(l, PROVIDER(oauth_token_url), i);
@@ -174,16 +167,15 @@ static void check_mailbox(struct load *l, size_t i)
 
 	need(l, MAILBOX(host), i, "");
 	need(l, MAILBOX(username), i, "");
-	if (!*m->oauth_client_id)
-		need(l, MAILBOX(password), i, "");
+	if (!*m->oauth_client_id) need(l, MAILBOX(password), i, "");
 	if (*m->oauth_client_id && m->oauth_grant == SETTINGS_OAUTH_CLIENT_CREDENTIALS)
 		need(l, MAILBOX(oauth_client_secret), i, " with oauth_grant = client_credentials");
 	need_private_url(l, MAILBOX(oauth_token_url), i);
 	if (m->tls == SETTINGS_TLS_NONE && *m->host && !settings_host_is_loopback(m->host))
 		settings_problem_key(
-		        l, MAILBOX(tls), i,
-		        "no login in the clear: with none the password could be read on the way to %s",
-		        m->host);
+			l, MAILBOX(tls), i,
+			"no login in the clear: with none the password could be read on the way to %s",
+			m->host);
 }
 
 /* ---- one-off sections ---- */
@@ -191,9 +183,9 @@ static void check_mailbox(struct load *l, size_t i)
 static void check_queues(struct load *l)
 {
 	static const size_t queues[] = {SETTINGS_KEY_broker_send_queue,
-	                                SETTINGS_KEY_broker_notification_queue,
-	                                SETTINGS_KEY_broker_sync_queue, SETTINGS_KEY_broker_inbound_queue,
-	                                SETTINGS_KEY_broker_result_queue};
+					SETTINGS_KEY_broker_notification_queue,
+					SETTINGS_KEY_broker_sync_queue, SETTINGS_KEY_broker_inbound_queue,
+					SETTINGS_KEY_broker_result_queue};
 
 	for (size_t i = 1; i < sizeof(queues) / sizeof(queues[0]); i++) {
 		const char *a = *(const char *const *)settings_member(l->s, queues[i], 0);
@@ -202,8 +194,8 @@ static void check_queues(struct load *l)
 			if (strcmp(a, *(const char *const *)settings_member(l->s, queues[k], 0)) != 0)
 				continue;
 			settings_problem_key(l, queues[i], 0,
-			                     "is the same queue as %s: messages would go in a circle",
-			                     settings_keys[queues[k]].key);
+					     "is the same queue as %s: messages would go in a circle",
+					     settings_keys[queues[k]].key);
 			break;
 		}
 	}
@@ -213,24 +205,22 @@ static void check_broker(struct load *l)
 {
 	const struct settings_broker *b = &l->s->broker;
 	bool credentials =
-	        is_given(l, SETTINGS_KEY_broker_username, 0) && is_given(l, SETTINGS_KEY_broker_password, 0);
+		is_given(l, SETTINGS_KEY_broker_username, 0) && is_given(l, SETTINGS_KEY_broker_password, 0);
 
 	need_pair(l, SETTINGS_KEY_broker_tls_cert, SETTINGS_KEY_broker_tls_key, 0);
-	if (b->encrypt)
-		need(l, SETTINGS_KEY_broker_encryption_key_file, 0, " with encrypt = yes");
+	if (b->encrypt) need(l, SETTINGS_KEY_broker_encryption_key_file, 0, " with encrypt = yes");
 	if (is_given(l, SETTINGS_KEY_broker_url, 0) && (*b->tls_ca || *b->tls_cert) &&
 	    str_starts_nocase(settings_secret(&b->url), STR("amqp://")))
 		settings_problem_key(l,
-		                     *b->tls_ca ? SETTINGS_KEY_broker_tls_ca : SETTINGS_KEY_broker_tls_cert,
-		                     0, "means TLS, but url says amqp:// and not amqps://");
+				     *b->tls_ca ? SETTINGS_KEY_broker_tls_ca : SETTINGS_KEY_broker_tls_cert,
+				     0, "means TLS, but url says amqp:// and not amqps://");
 	if (b->mode == SETTINGS_BROKER_AMQP && b->listen.count > 0)
 		settings_problem_key(l, SETTINGS_KEY_broker_listen, 0, "is for mode = none only");
 	for (size_t i = 0; i < b->listen.count && !credentials; i++) {
-		if (hal_addr_is_loopback(&b->listen.addr[i]))
-			continue;
+		if (hal_addr_is_loopback(&b->listen.addr[i])) continue;
 		settings_problem_key(
-		        l, SETTINGS_KEY_broker_listen, 0,
-		        "an address other than loopback needs username and password of its own, not guest");
+			l, SETTINGS_KEY_broker_listen, 0,
+			"an address other than loopback needs username and password of its own, not guest");
 		break;
 	}
 	check_queues(l);
@@ -243,10 +233,10 @@ static void check_api(struct load *l)
 	need_pair(l, SETTINGS_KEY_api_tls_cert, SETTINGS_KEY_api_tls_key, 0);
 	if (settings_api_is_public(l->s) && !*a->tls_cert)
 		settings_problem_key(l, SETTINGS_KEY_api_listen, 0,
-		                     "an address other than loopback needs tls_cert and tls_key");
+				     "an address other than loopback needs tls_cert and tls_key");
 	if (strlen(a->socket) > 100 || strlen(a->submit_socket) > 100)
 		settings_problem_key(l, SETTINGS_KEY_gateway_data_dir, 0,
-		                     "is too long for the sockets in it: set [api] socket and submit_socket");
+				     "is too long for the sockets in it: set [api] socket and submit_socket");
 	if (strcmp(a->socket, a->submit_socket) == 0)
 		settings_problem_key(l, SETTINGS_KEY_api_submit_socket, 0, "is the same as socket");
 }
@@ -258,10 +248,10 @@ static void check_numbers(struct load *l)
 	if (s->worker.min > s->worker.max && !is_bad(l, SETTINGS_KEY_worker_min, 0) &&
 	    !is_bad(l, SETTINGS_KEY_worker_max, 0))
 		settings_problem_key(l, SETTINGS_KEY_worker_min, 0, "%d is more than max, %d", s->worker.min,
-		                     s->worker.max);
+				     s->worker.max);
 	if (s->store.reserve_bytes > s->store.max_bytes / 2)
 		settings_problem_key(l, SETTINGS_KEY_store_reserve_bytes, 0,
-		                     "is more than half of max_bytes");
+				     "is more than half of max_bytes");
 }
 
 /* ---- files ---- */
@@ -272,14 +262,13 @@ static void check_file(struct load *l, size_t key, size_t i)
 	unsigned mode = 0;
 	int rc;
 
-	if (!*path)
-		return;
+	if (!*path) return;
 	rc = l->source->read(path, NULL, 0, &mode);
 	if (rc < 0)
 		settings_problem_key(l, key, i, "%s cannot be read: %s", path, err_text(rc));
 	else if (settings_keys[key].kind == KIND_KEYFILE && (mode & 066))
 		settings_problem_key(l, key, i, "%s can be read by others (mode %04o): chmod 600 it", path,
-		                     mode);
+				     mode);
 }
 
 static void check_files(struct load *l)
@@ -287,17 +276,16 @@ static void check_files(struct load *l)
 	for (size_t key = 0; key < SETTINGS_KEY_COUNT; key++) {
 		const struct key_row *k = &settings_keys[key];
 
-		if (k->kind != KIND_FILE && k->kind != KIND_KEYFILE)
-			continue;
+		if (k->kind != KIND_FILE && k->kind != KIND_KEYFILE) continue;
 		for (size_t i = 0; i < settings_instances(l->s, k->section); i++)
 			check_file(l, key, i);
 	}
 	if (l->secret_line > 0 && (l->file_mode & 066))
 		settings_problem_line(
-		        l, l->secret_line,
-		        "a secret stands in this file, and others can read it (mode %04o): chmod 600 it, or "
-		        "put the secret into a file of its own with ..._file",
-		        l->file_mode);
+			l, l->secret_line,
+			"a secret stands in this file, and others can read it (mode %04o): chmod 600 it, or "
+			"put the secret into a file of its own with ..._file",
+			l->file_mode);
 }
 
 void settings_cross(struct load *l)
@@ -333,8 +321,7 @@ static void unbuilt_key(struct load *l, bool refuse, size_t row, size_t i)
 
 	buf_init(&value, shown, sizeof(shown));
 	settings_value_format(&value, &settings_keys[key], settings_member(l->s, key, i));
-	if (value.len == 0 || (*unbuilt[row].value && strcmp(shown, unbuilt[row].value) != 0))
-		return;
+	if (value.len == 0 || (*unbuilt[row].value && strcmp(shown, unbuilt[row].value) != 0)) return;
 	buf_init(&b, text, sizeof(text));
 	buf_printf(&b, "%s is not built into this version yet: %s", shown, unbuilt[row].text);
 	if (unbuilt[row].relied)
@@ -348,7 +335,6 @@ void settings_unbuilt(struct load *l, bool refuse)
 		enum section section = settings_keys[unbuilt[row].key].section;
 
 		for (size_t i = 0; i < settings_instances(l->s, section); i++)
-			if (unbuilt[row].relied || !refuse)
-				unbuilt_key(l, refuse, row, i);
+			if (unbuilt[row].relied || !refuse) unbuilt_key(l, refuse, row, i);
 	}
 }

@@ -26,14 +26,10 @@ static int read_all(int fd, char *bytes, size_t cap)
 	for (;;) {
 		ssize_t n = len < cap ? read(fd, bytes + len, cap - len) : read(fd, &one_more, 1);
 
-		if (n < 0 && errno == EINTR)
-			continue;
-		if (n < 0)
-			return err_of(errno);
-		if (n == 0)
-			return (int)len;
-		if (len == cap)
-			return ERR_TOO_LARGE;
+		if (n < 0 && errno == EINTR) continue;
+		if (n < 0) return err_of(errno);
+		if (n == 0) return (int)len;
+		if (len == cap) return ERR_TOO_LARGE;
 		len += (size_t)n;
 	}
 }
@@ -45,16 +41,14 @@ int settings_read_file(const char *path, void *bytes, size_t cap, unsigned *mode
 	struct stat st;
 	int rc = 0;
 
-	if (fd < 0)
-		return err_of(errno);
+	if (fd < 0) return err_of(errno);
 	if (fstat(fd, &st) < 0)
 		rc = err_of(errno);
 	else if (!S_ISREG(st.st_mode))
 		rc = ERR_INVALID;
 	else
 		*mode = st.st_mode & 07777;
-	if (rc == 0 && cap > 0)
-		rc = read_all(fd, bytes, cap);
+	if (rc == 0 && cap > 0) rc = read_all(fd, bytes, cap);
 	close(fd);
 	return rc;
 }

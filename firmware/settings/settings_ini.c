@@ -31,8 +31,7 @@ static struct str take_line(struct reader *r)
 	r->rest.ptr += n + (end != NULL);
 	r->rest.len -= n + (end != NULL);
 	r->line++;
-	if (line.len > 0 && line.ptr[line.len - 1] == '\r')
-		line.len--;
+	if (line.len > 0 && line.ptr[line.len - 1] == '\r') line.len--;
 	return line;
 }
 
@@ -40,12 +39,9 @@ static const char *check_section_line(struct str s)
 {
 	const char *end = memchr(s.ptr, ']', s.len);
 
-	if (!end)
-		return "a section needs a ] at its end";
-	if (end != s.ptr + s.len - 1)
-		return "nothing may stand behind the ] of a section";
-	if (s.len - 2 > SECTION_BYTES_MAX)
-		return "the name of this section is longer than 49 bytes";
+	if (!end) return "a section needs a ] at its end";
+	if (end != s.ptr + s.len - 1) return "nothing may stand behind the ] of a section";
+	if (s.len - 2 > SECTION_BYTES_MAX) return "the name of this section is longer than 49 bytes";
 	return NULL;
 }
 
@@ -54,12 +50,9 @@ static const char *check_key_line(struct str s)
 	const char *equals = memchr(s.ptr, '=', s.len);
 	const char *colon = memchr(s.ptr, ':', s.len);
 
-	if (!equals)
-		return "neither a [section] nor key = value";
-	if (equals == s.ptr)
-		return "no key stands before the =";
-	if (colon && colon < equals)
-		return "a key has no : in it, and = stands between key and value";
+	if (!equals) return "neither a [section] nor key = value";
+	if (equals == s.ptr) return "no key stands before the =";
+	if (colon && colon < equals) return "a key has no : in it, and = stands between key and value";
 	return NULL;
 }
 
@@ -68,16 +61,11 @@ static const char *check_line(struct str line, size_t bytes_max)
 {
 	struct str s = str_trim(line);
 
-	if (line.len > bytes_max)
-		return "this line is too long";
-	if (memchr(line.ptr, '\0', line.len))
-		return "a NUL byte stands in this line";
-	if (str_has_ctl(line))
-		return "control characters stand in this line";
-	if (!str_is_utf8(line))
-		return "this line is not UTF-8";
-	if (s.len == 0 || *s.ptr == '#' || *s.ptr == ';')
-		return NULL;
+	if (line.len > bytes_max) return "this line is too long";
+	if (memchr(line.ptr, '\0', line.len)) return "a NUL byte stands in this line";
+	if (str_has_ctl(line)) return "control characters stand in this line";
+	if (!str_is_utf8(line)) return "this line is not UTF-8";
+	if (s.len == 0 || *s.ptr == '#' || *s.ptr == ';') return NULL;
 	return *s.ptr == '[' ? check_section_line(s) : check_key_line(s);
 }
 
@@ -88,19 +76,16 @@ static char *read_line(char *out, int cap, void *arg)
 	struct str line;
 	const char *problem;
 
-	if (r->rest.len == 0)
-		return NULL;
+	if (r->rest.len == 0) return NULL;
 	CHECK(cap >= LIMIT_line); /* else inih was built with other bounds, and would cut */
 	line = take_line(r);
 	problem = check_line(line, LIMIT_line - 2);
 	if (problem) {
 		settings_problem_line(r->load, r->line, "%s", problem);
-		if (str_trim(line).len > 0 && *str_trim(line).ptr == '[')
-			r->section = SECTION_skip;
+		if (str_trim(line).len > 0 && *str_trim(line).ptr == '[') r->section = SECTION_skip;
 		line.len = 0;
 	}
-	if (line.len > 0)
-		memcpy(out, line.ptr, line.len);
+	if (line.len > 0) memcpy(out, line.ptr, line.len);
 	out[line.len] = '\n';
 	out[line.len + 1] = '\0';
 	return out;
@@ -117,12 +102,12 @@ static void unknown_section(struct reader *r, struct str name)
 {
 	const char *dot = memchr(name.ptr, '.', name.len);
 	const char *near =
-	        settings_section_near(dot ? (struct str){name.ptr, (size_t)(dot - name.ptr)} : name);
+		settings_section_near(dot ? (struct str){name.ptr, (size_t)(dot - name.ptr)} : name);
 
 	r->section = SECTION_skip;
 	if (near)
 		settings_problem_line(r->load, r->line, "unknown section [" STR_FMT "]; did you mean [%s%s]?",
-		                      STR_ARG(name), near, dot ? dot : "");
+				      STR_ARG(name), near, dot ? dot : "");
 	else
 		settings_problem_line(r->load, r->line, "unknown section [" STR_FMT "]", STR_ARG(name));
 }
@@ -144,7 +129,7 @@ static int find_instance(const struct settings *s, enum section section, struct 
 {
 	for (size_t i = 0; i < settings_instances(s, section); i++)
 		if (str_eq(name,
-		           str_from(section == SECTION_provider ? s->provider[i].name : s->mailbox[i].name)))
+			   str_from(section == SECTION_provider ? s->provider[i].name : s->mailbox[i].name)))
 			return (int)i;
 	return -1;
 }
@@ -156,15 +141,13 @@ static void open_instance(struct reader *r, enum section section, struct str nam
 	r->section = SECTION_skip;
 	if (!is_instance_name(name)) {
 		settings_problem_line(r->load, r->line,
-		                      "[%s.NAME] needs a NAME of letters, digits, - _ and .",
-		                      settings_section(section)->name);
+				      "[%s.NAME] needs a NAME of letters, digits, - _ and .",
+				      settings_section(section)->name);
 		return;
 	}
 	at = find_instance(r->load->s, section, name);
-	if (at < 0)
-		at = settings_instance_add(r->load, section, name, r->line);
-	if (at < 0)
-		return;
+	if (at < 0) at = settings_instance_add(r->load, section, name, r->line);
+	if (at < 0) return;
 	r->section = section;
 	r->instance = (size_t)at;
 }
@@ -182,8 +165,7 @@ static void open_section(struct reader *r, struct str name)
 
 		if (!row->repeats && str_eq(name, str_from(row->name))) {
 			r->section = i;
-			if (r->load->section_line[i] == 0)
-				r->load->section_line[i] = line_origin(r);
+			if (r->load->section_line[i] == 0) r->load->section_line[i] = line_origin(r);
 			return;
 		}
 		if (row->repeats && name.len >= n && memcmp(name.ptr, row->name, n) == 0 &&
@@ -207,11 +189,10 @@ static void take_alias(struct reader *r, struct str name, struct str address)
 	struct buf why;
 
 	for (size_t i = 0; i < s->alias_count; i++) {
-		if (!str_eq_nocase(name, str_from(s->alias[i].name)))
-			continue;
+		if (!str_eq_nocase(name, str_from(s->alias[i].name))) continue;
 		settings_problem_line(r->load, r->line,
-		                      "[alias] " STR_FMT ": is given twice, first in line %u", STR_ARG(name),
-		                      s->alias_line[i]);
+				      "[alias] " STR_FMT ": is given twice, first in line %u", STR_ARG(name),
+				      s->alias_line[i]);
 		return;
 	}
 	if (s->alias_count == LIMIT_aliases) {
@@ -226,7 +207,7 @@ static void take_alias(struct reader *r, struct str name, struct str address)
 		buf_puts(&why, "there is no room for it");
 	else if (settings_value_parse(&s->arena, &row, address, &alias->address, &why) == 0)
 		s->alias_line[s->alias_count++] =
-		        (uint16_t)(r->line < ORIGIN_LINE_MAX ? r->line : ORIGIN_LINE_MAX);
+			(uint16_t)(r->line < ORIGIN_LINE_MAX ? r->line : ORIGIN_LINE_MAX);
 	if (why.len > 0)
 		settings_problem_line(r->load, r->line, "[alias] " STR_FMT ": %s", STR_ARG(name), why.ptr);
 }
@@ -243,7 +224,7 @@ static void unknown_key(struct reader *r, struct str name)
 	settings_section_name(&sb, r->load->s, r->section, r->instance);
 	if (near)
 		settings_problem_line(r->load, r->line, "[%s] %s: unknown key; did you mean %s?", section,
-		                      shown, near);
+				      shown, near);
 	else
 		settings_problem_line(r->load, r->line, "[%s] %s: unknown key", section, shown);
 }
@@ -272,8 +253,7 @@ static void take_key(struct reader *r, struct str name, struct str value)
 	const char *variant = "";
 	int key;
 
-	if (r->section == SECTION_skip)
-		return;
+	if (r->section == SECTION_skip) return;
 	if (r->section == SECTION_none) {
 		settings_problem_line(r->load, r->line, "a key before the first [section]");
 		return;
@@ -283,8 +263,7 @@ static void take_key(struct reader *r, struct str name, struct str value)
 		return;
 	}
 	key = settings_key_find(r->section, name);
-	if (key < 0)
-		key = find_variant(r->section, name, &variant);
+	if (key < 0) key = find_variant(r->section, name, &variant);
 	if (key < 0)
 		unknown_key(r, name);
 	else

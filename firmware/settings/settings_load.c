@@ -15,8 +15,7 @@ static void say(struct load *l, bool note, const struct buf *b)
 		l->report->notes++;
 	else
 		l->report->problems++;
-	if (l->report->line)
-		l->report->line(l->report->arg, b->ptr);
+	if (l->report->line) l->report->line(l->report->arg, b->ptr);
 }
 
 static void put_file(struct load *l, struct buf *b)
@@ -38,8 +37,7 @@ void settings_problem_line(struct load *l, int line, const char *format, ...)
 	va_end(args);
 	buf_init(&b, text, sizeof(text));
 	put_file(l, &b);
-	if (line > 0)
-		buf_printf(&b, ":%d", line);
+	if (line > 0) buf_printf(&b, ":%d", line);
 	buf_printf(&b, ": %s", why);
 	say(l, false, &b);
 }
@@ -54,18 +52,17 @@ void settings_say_key(struct load *l, bool note, size_t key, size_t instance, co
 	buf_init(&b, text, sizeof(text));
 	if (origin == ORIGIN_ENVIRONMENT) {
 		buf_printf(&b, "environment: %s%s: %s", note ? "note: " : "", settings_environment_name(key),
-		           why);
+			   why);
 		say(l, note, &b);
 		return;
 	}
 	/* A key that is missing, or follows from others: its section is where it belongs. */
 	if (origin > ORIGIN_LINE_MAX || origin == ORIGIN_DEFAULT)
 		origin = k->section == SECTION_provider  ? l->s->provider_line[instance]
-		         : k->section == SECTION_mailbox ? l->s->mailbox_line[instance]
-		                                         : l->section_line[k->section];
+			 : k->section == SECTION_mailbox ? l->s->mailbox_line[instance]
+							 : l->section_line[k->section];
 	put_file(l, &b);
-	if (origin != ORIGIN_DEFAULT)
-		buf_printf(&b, ":%u", origin);
+	if (origin != ORIGIN_DEFAULT) buf_printf(&b, ":%u", origin);
 	buf_printf(&b, ": %s[", note ? "note: " : "");
 	settings_section_name(&b, l->s, k->section, instance);
 	buf_printf(&b, "] %s: %s", k->key, why);
@@ -106,7 +103,7 @@ static void set_default(struct settings *s, size_t key, size_t instance)
 		break;
 	default:
 		CHECK(settings_value_parse(&s->arena, k, str_from(k->dflt), settings_member(s, key, instance),
-		                           &why) == 0);
+					   &why) == 0);
 		break;
 	}
 }
@@ -130,7 +127,7 @@ int settings_instance_add(struct load *l, enum section section, struct str name,
 
 	if (at == max) {
 		settings_problem_line(l, line, "[%s." STR_FMT "] is one too many: there may be %zu",
-		                      settings_section(section)->name, STR_ARG(name), max);
+				      settings_section(section)->name, STR_ARG(name), max);
 		return ERR_TOO_LARGE;
 	}
 	copy = arena_str(&s->arena, name);
@@ -201,10 +198,8 @@ static void take_secret_file(struct load *l, size_t key, size_t instance, struct
 	if (mode & 066) {
 		refuse(l, key, instance, "%s can be read by others (mode %04o): chmod 600 it", name, mode);
 	} else {
-		if (n > 0 && text[n - 1] == '\n')
-			n--;
-		if (n > 0 && text[n - 1] == '\r')
-			n--;
+		if (n > 0 && text[n - 1] == '\n') n--;
+		if (n > 0 && text[n - 1] == '\r') n--;
 		set_value(l, key, instance, (struct str){text, (size_t)n});
 	}
 }
@@ -223,7 +218,7 @@ static void take_secret_env(struct load *l, size_t key, size_t instance, struct 
 }
 
 void settings_take(struct load *l, size_t key, size_t instance, const char *variant, struct str text,
-                   uint16_t origin)
+		   uint16_t origin)
 {
 	uint16_t *from = settings_origin(l->s, key, instance);
 	uint16_t first = *from;
@@ -258,25 +253,23 @@ static const struct {
 	const char *name;
 	size_t key;
 } variables[] = {
-        {"RABBITMQ_HOST", SETTINGS_KEY_broker_host},
-        {"RABBITMQ_PORT", SETTINGS_KEY_broker_port},
-        {"RABBITMQ_USERNAME", SETTINGS_KEY_broker_username},
-        {"RABBITMQ_USER", SETTINGS_KEY_broker_username},
-        {"RABBITMQ_PASSWORD", SETTINGS_KEY_broker_password},
-        {"RABBITMQ_VHOST", SETTINGS_KEY_broker_vhost},
-        {"RABBITMQ_EMAIL_SEND_QUEUE", SETTINGS_KEY_broker_send_queue},
-        {"RABBITMQ_EMAIL_INBOUND_QUEUE", SETTINGS_KEY_broker_inbound_queue},
-        {"RABBITMQ_EMAIL_SYNC_USER_QUEUE", SETTINGS_KEY_broker_sync_queue},
+	{"RABBITMQ_HOST", SETTINGS_KEY_broker_host},
+	{"RABBITMQ_PORT", SETTINGS_KEY_broker_port},
+	{"RABBITMQ_USERNAME", SETTINGS_KEY_broker_username},
+	{"RABBITMQ_USER", SETTINGS_KEY_broker_username},
+	{"RABBITMQ_PASSWORD", SETTINGS_KEY_broker_password},
+	{"RABBITMQ_VHOST", SETTINGS_KEY_broker_vhost},
+	{"RABBITMQ_EMAIL_SEND_QUEUE", SETTINGS_KEY_broker_send_queue},
+	{"RABBITMQ_EMAIL_INBOUND_QUEUE", SETTINGS_KEY_broker_inbound_queue},
+	{"RABBITMQ_EMAIL_SYNC_USER_QUEUE", SETTINGS_KEY_broker_sync_queue},
 };
 #define VARIABLES (sizeof(variables) / sizeof(variables[0]))
 
 const char *settings_environment_name(size_t key)
 {
-	if (key == SETTINGS_KEY_broker_mode)
-		return "RABBITMQ_HOST";
+	if (key == SETTINGS_KEY_broker_mode) return "RABBITMQ_HOST";
 	for (size_t i = 0; i < VARIABLES; i++)
-		if (variables[i].key == key)
-			return variables[i].name;
+		if (variables[i].key == key) return variables[i].name;
 	return NULL;
 }
 
@@ -296,8 +289,7 @@ static void take_environment(struct load *l)
 	for (size_t i = 0; i < VARIABLES; i++) {
 		const char *value = variable(l, variables[i].name);
 
-		if (!value || (username && strcmp(variables[i].name, "RABBITMQ_USER") == 0))
-			continue;
+		if (!value || (username && strcmp(variables[i].name, "RABBITMQ_USER") == 0)) continue;
 		settings_take(l, variables[i].key, 0, "", str_from(value), ORIGIN_ENVIRONMENT);
 	}
 	if (variable(l, "RABBITMQ_HOST"))
@@ -307,7 +299,7 @@ static void take_environment(struct load *l)
 
 		buf_init(&b, text, sizeof(text));
 		buf_puts(&b,
-		         "environment: RABBITMQ_USER: RABBITMQ_USERNAME is set too and says something else");
+			 "environment: RABBITMQ_USER: RABBITMQ_USERNAME is set too and says something else");
 		say(l, false, &b);
 	}
 }
@@ -324,8 +316,7 @@ static void derive_port(struct settings *s, size_t key, size_t instance, int por
 {
 	int *member = settings_member(s, key, instance);
 
-	if (*member != 0)
-		return;
+	if (*member != 0) return;
 	*member = port;
 	*settings_origin(s, key, instance) = ORIGIN_DERIVED;
 }
@@ -339,8 +330,7 @@ static const char *below_data_dir(struct load *l, const char *name)
 	buf_init(&b, path, sizeof(path));
 	buf_printf(&b, "%s/%s", l->s->gateway.data_dir, name);
 	copy = arena_str(&l->s->arena, buf_view(&b));
-	if (copy.ptr)
-		return copy.ptr;
+	if (copy.ptr) return copy.ptr;
 	settings_problem_line(l, 0, "there is no room for so many values");
 	return "";
 }
@@ -348,13 +338,11 @@ static const char *below_data_dir(struct load *l, const char *name)
 static void complete_provider(struct settings *s, size_t i)
 {
 	static const int ports[] = {
-	        [SETTINGS_TLS_IMPLICIT] = 465, [SETTINGS_TLS_STARTTLS] = 587, [SETTINGS_TLS_NONE] = 25};
+		[SETTINGS_TLS_IMPLICIT] = 465, [SETTINGS_TLS_STARTTLS] = 587, [SETTINGS_TLS_NONE] = 25};
 	struct settings_provider *p = &s->provider[i];
 
-	if (!*p->provider_id)
-		derive(s, SETTINGS_KEY_provider_provider_id, i, p->name);
-	if (!*p->display_name)
-		derive(s, SETTINGS_KEY_provider_display_name, i, p->name);
+	if (!*p->provider_id) derive(s, SETTINGS_KEY_provider_provider_id, i, p->name);
+	if (!*p->display_name) derive(s, SETTINGS_KEY_provider_display_name, i, p->name);
 	derive_port(s, SETTINGS_KEY_provider_port, i, ports[p->tls]);
 }
 
@@ -363,8 +351,7 @@ static void complete_mailbox(struct settings *s, size_t i)
 	struct settings_mailbox *m = &s->mailbox[i];
 	bool imap = m->protocol == SETTINGS_MAILBOX_IMAP, implicit = m->tls == SETTINGS_TLS_IMPLICIT;
 
-	if (!*m->provider_id)
-		derive(s, SETTINGS_KEY_mailbox_provider_id, i, m->name);
+	if (!*m->provider_id) derive(s, SETTINGS_KEY_mailbox_provider_id, i, m->name);
 	derive_port(s, SETTINGS_KEY_mailbox_port, i, imap ? (implicit ? 993 : 143) : (implicit ? 995 : 110));
 }
 
@@ -372,10 +359,8 @@ static void complete(struct load *l)
 {
 	struct settings *s = l->s;
 
-	if (!*s->gateway.name)
-		derive(s, SETTINGS_KEY_gateway_name, 0, hal_ident_host());
-	if (!*s->api.socket)
-		derive(s, SETTINGS_KEY_api_socket, 0, below_data_dir(l, "postern.sock"));
+	if (!*s->gateway.name) derive(s, SETTINGS_KEY_gateway_name, 0, hal_ident_host());
+	if (!*s->api.socket) derive(s, SETTINGS_KEY_api_socket, 0, below_data_dir(l, "postern.sock"));
 	if (!*s->api.submit_socket)
 		derive(s, SETTINGS_KEY_api_submit_socket, 0, below_data_dir(l, "submit.sock"));
 	/* A small store without a word about its reserve: not all of it may be reserve. */
@@ -451,8 +436,7 @@ int settings_load(struct settings *out, const struct settings_source *source, st
 	report->problems = 0;
 	report->notes = 0;
 	for (enum section i = 0; i < SECTION_COUNT; i++)
-		if (!settings_section(i)->repeats)
-			set_defaults(out, i, 0);
+		if (!settings_section(i)->repeats) set_defaults(out, i, 0);
 	rc = load_file(&l);
 	if (rc == 0) {
 		settings_broker_url(&l);
@@ -461,8 +445,7 @@ int settings_load(struct settings *out, const struct settings_source *source, st
 		settings_cross(&l);
 		settings_unbuilt(&l, false);
 	}
-	if (rc == 0 && report->problems == 0)
-		return 0;
+	if (rc == 0 && report->problems == 0) return 0;
 	settings_wipe(out);
 	return rc == ERR_NOT_FOUND ? rc : ERR_CONFIG;
 }
@@ -472,7 +455,7 @@ int settings_check_built(const struct settings *s, struct settings_report *repor
 	unsigned before = report->problems;
 	/* Looks only: the load's pointer is not const because loading writes through it. */
 	struct load l = {
-	        .s = (struct settings *)(uintptr_t)s, .report = report, .file = *s->file ? s->file : NULL};
+		.s = (struct settings *)(uintptr_t)s, .report = report, .file = *s->file ? s->file : NULL};
 
 	settings_unbuilt(&l, true);
 	return report->problems > before ? ERR_UNSUPPORTED : 0;
@@ -488,24 +471,21 @@ void settings_wipe(struct settings *s)
 const struct settings_provider *settings_find_provider(const struct settings *s, struct str name)
 {
 	for (size_t i = 0; i < s->provider_count; i++)
-		if (str_eq(name, str_from(s->provider[i].name)))
-			return &s->provider[i];
+		if (str_eq(name, str_from(s->provider[i].name))) return &s->provider[i];
 	return NULL;
 }
 
 const struct settings_mailbox *settings_find_mailbox(const struct settings *s, struct str name)
 {
 	for (size_t i = 0; i < s->mailbox_count; i++)
-		if (str_eq(name, str_from(s->mailbox[i].name)))
-			return &s->mailbox[i];
+		if (str_eq(name, str_from(s->mailbox[i].name))) return &s->mailbox[i];
 	return NULL;
 }
 
 const char *settings_find_alias(const struct settings *s, struct str name)
 {
 	for (size_t i = 0; i < s->alias_count; i++)
-		if (str_eq_nocase(name, str_from(s->alias[i].name)))
-			return s->alias[i].address;
+		if (str_eq_nocase(name, str_from(s->alias[i].name))) return s->alias[i].address;
 	return NULL;
 }
 
@@ -522,7 +502,6 @@ struct secret settings_secret_of(struct str text)
 bool settings_api_is_public(const struct settings *s)
 {
 	for (size_t i = 0; i < s->api.listen.count; i++)
-		if (!hal_addr_is_loopback(&s->api.listen.addr[i]))
-			return true;
+		if (!hal_addr_is_loopback(&s->api.listen.addr[i])) return true;
 	return false;
 }

@@ -68,8 +68,7 @@ void settings_print(const struct settings *s, void (*line)(void *arg, const char
 	for (enum section i = 0; i < SECTION_COUNT; i++)
 		for (size_t k = 0; k < settings_instances(s, i); k++)
 			print_section(&p, i, k);
-	if (s->alias_count > 0)
-		line(arg, "[alias]");
+	if (s->alias_count > 0) line(arg, "[alias]");
 	for (size_t i = 0; i < s->alias_count; i++) {
 		char text[LIMIT_address + 1];
 		struct buf value;

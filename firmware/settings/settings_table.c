@@ -4,7 +4,7 @@
 #include "settings/room.h"
 
 #define VALUE_NAME(constant, name) name,
-#define ENUM_NAMES(of) static const char *const values_##of[] = {SETTINGS_VALUES_##of(VALUE_NAME) NULL};
+#define ENUM_NAMES(of)             static const char *const values_##of[] = {SETTINGS_VALUES_##of(VALUE_NAME) NULL};
 ENUM_NAMES(log_level)
 ENUM_NAMES(log_format)
 ENUM_NAMES(log_target)
@@ -23,17 +23,28 @@ ENUM_NAMES(socket_mode)
 #define values_none NULL
 
 const struct key_row settings_keys[SETTINGS_KEY_COUNT] = {
-#define SETTINGS_KEY(section, key, kind, of, dflt, min, max, help) \
-	{SECTION_##section, KIND_##kind, #kind, #key, values_##of, dflt, min, max, help, \
+#define SETTINGS_KEY(section, key, kind, of, dflt, min, max, help)                                           \
+	{SECTION_##section,                                                                                  \
+	 KIND_##kind,                                                                                        \
+	 #kind,                                                                                              \
+	 #key,                                                                                               \
+	 values_##of,                                                                                        \
+	 dflt,                                                                                               \
+	 min,                                                                                                \
+	 max,                                                                                                \
+	 help,                                                                                               \
 	 offsetof(struct settings_##section, key)},
 #include "settings/settings.def"
 };
 
 /* From its first key to the first of the next section: settings.def is in the order of enum section. */
-#define SECTION(name, first, end) \
-	[SECTION_##name] = {#name, sizeof(((struct settings *)0)->name) > sizeof(struct settings_##name), \
-	                    SETTINGS_KEY_##name##_##first, end - SETTINGS_KEY_##name##_##first, \
-	                    offsetof(struct settings, name), sizeof(struct settings_##name)}
+#define SECTION(name, first, end)                                                                            \
+	[SECTION_##name] = {#name,                                                                           \
+			    sizeof(((struct settings *)0)->name) > sizeof(struct settings_##name),           \
+			    SETTINGS_KEY_##name##_##first,                                                   \
+			    end - SETTINGS_KEY_##name##_##first,                                             \
+			    offsetof(struct settings, name),                                                 \
+			    sizeof(struct settings_##name)}
 static const struct section_row sections[SECTION_COUNT] = {
 	SECTION(gateway, name, SETTINGS_KEY_broker_mode),
 	SECTION(broker, mode, SETTINGS_KEY_ring_bytes),
@@ -83,7 +94,7 @@ size_t settings_instances(const struct settings *s, enum section section)
 {
 	return section == SECTION_provider  ? s->provider_count
 	       : section == SECTION_mailbox ? s->mailbox_count
-	                                    : 1;
+					    : 1;
 }
 
 void settings_section_name(struct buf *b, const struct settings *s, enum section section, size_t instance)
@@ -167,31 +178,31 @@ const char *settings_section_near(struct str name)
 /* ---- for others ---- */
 
 static const char *const enum_texts[SETTINGS_KEY_COUNT] = {
-#define JOIN(constant, name) "|" name
-#define TEXT_ENUM(of) SETTINGS_VALUES_##of(JOIN)
+#define JOIN(constant, name)                      "|" name
+#define TEXT_ENUM(of)                             SETTINGS_VALUES_##of(JOIN)
 #define SETTINGS_KEY(section, key, kind, of, ...) ENUM_TEXT_##kind(of),
-#define ENUM_TEXT_ENUM(of) &TEXT_ENUM(of)[1]
-#define ENUM_TEXT_BOOL(of) ""
-#define ENUM_TEXT_INT(of) ""
-#define ENUM_TEXT_PORT(of) ""
-#define ENUM_TEXT_PERCENT(of) ""
-#define ENUM_TEXT_SIZE(of) ""
-#define ENUM_TEXT_DURATION(of) ""
-#define ENUM_TEXT_FIRST(of) ""
-#define ENUM_TEXT_TIME(of) ""
-#define ENUM_TEXT_STRING(of) ""
-#define ENUM_TEXT_PATH(of) ""
-#define ENUM_TEXT_FILE(of) ""
-#define ENUM_TEXT_KEYFILE(of) ""
-#define ENUM_TEXT_HOST(of) ""
-#define ENUM_TEXT_URL(of) ""
-#define ENUM_TEXT_ADDRESS(of) ""
-#define ENUM_TEXT_ADDRESSES(of) ""
-#define ENUM_TEXT_WORDS(of) ""
-#define ENUM_TEXT_DURATIONS(of) ""
-#define ENUM_TEXT_RATE(of) ""
-#define ENUM_TEXT_LISTEN(of) ""
-#define ENUM_TEXT_SECRET(of) ""
+#define ENUM_TEXT_ENUM(of)                        &TEXT_ENUM(of)[1]
+#define ENUM_TEXT_BOOL(of)                        ""
+#define ENUM_TEXT_INT(of)                         ""
+#define ENUM_TEXT_PORT(of)                        ""
+#define ENUM_TEXT_PERCENT(of)                     ""
+#define ENUM_TEXT_SIZE(of)                        ""
+#define ENUM_TEXT_DURATION(of)                    ""
+#define ENUM_TEXT_FIRST(of)                       ""
+#define ENUM_TEXT_TIME(of)                        ""
+#define ENUM_TEXT_STRING(of)                      ""
+#define ENUM_TEXT_PATH(of)                        ""
+#define ENUM_TEXT_FILE(of)                        ""
+#define ENUM_TEXT_KEYFILE(of)                     ""
+#define ENUM_TEXT_HOST(of)                        ""
+#define ENUM_TEXT_URL(of)                         ""
+#define ENUM_TEXT_ADDRESS(of)                     ""
+#define ENUM_TEXT_ADDRESSES(of)                   ""
+#define ENUM_TEXT_WORDS(of)                       ""
+#define ENUM_TEXT_DURATIONS(of)                   ""
+#define ENUM_TEXT_RATE(of)                        ""
+#define ENUM_TEXT_LISTEN(of)                      ""
+#define ENUM_TEXT_SECRET(of)                      ""
 #include "settings/settings.def"
 };
 
@@ -200,11 +211,11 @@ void settings_key_get(enum settings_key_index index, struct settings_key *out)
 	const struct key_row *k = &settings_keys[index];
 
 	*out = (struct settings_key){settings_section(k->section)->name,
-	                             k->key,
-	                             k->kind_name,
-	                             enum_texts[index],
-	                             k->dflt,
-	                             k->help,
-	                             k->min,
-	                             k->max};
+				     k->key,
+				     k->kind_name,
+				     enum_texts[index],
+				     k->dflt,
+				     k->help,
+				     k->min,
+				     k->max};
 }

@@ -36,8 +36,7 @@ static void put_number(struct buf *b, enum kind kind, int64_t n)
 
 static int check_range(const struct key_row *k, struct str text, int64_t n, struct buf *why)
 {
-	if (n >= k->min && n <= k->max)
-		return 0;
+	if (n >= k->min && n <= k->max) return 0;
 	bad(why, text, "is not between ");
 	put_number(why, k->kind, k->min);
 	buf_puts(why, " and ");
@@ -90,8 +89,7 @@ static int parse_int(const struct key_row *k, struct str text, int *out, struct 
 	if (rc == ERR_INVALID)
 		return bad(why, text, k->kind == KIND_PERCENT ? "is not a percentage" : "is not a number");
 	rc = check_range(k, text, rc < 0 ? INT64_MAX : (int64_t)n, why);
-	if (rc == 0)
-		*out = (int)n;
+	if (rc == 0) *out = (int)n;
 	return rc;
 }
 
@@ -103,11 +101,10 @@ static int parse_amount(const struct key_row *k, struct str text, int64_t *out, 
 
 	if (rc < 0)
 		return bad(why, text,
-		           size ? "is not a size such as 64K, 8M or 1G"
-		                : "is not a duration such as 5s, 10m, 2h or 30d");
+			   size ? "is not a size such as 64K, 8M or 1G"
+				: "is not a duration such as 5s, 10m, 2h or 30d");
 	rc = check_range(k, text, n, why);
-	if (rc == 0)
-		*out = n;
+	if (rc == 0) *out = n;
 	return rc;
 }
 
@@ -152,7 +149,7 @@ static int parse_enum(const struct key_row *k, struct str text, void *member, st
 }
 
 static int parse_durations(const struct key_row *k, struct str text, struct settings_durations *out,
-                           struct buf *why)
+			   struct buf *why)
 {
 	struct str rest = text, word;
 
@@ -165,8 +162,7 @@ static int parse_durations(const struct key_row *k, struct str text, struct sett
 		}
 		int rc = parse_amount(k, word, &out->ms[out->count], why);
 
-		if (rc < 0)
-			return rc;
+		if (rc < 0) return rc;
 		out->count++;
 	}
 	return out->count > 0 ? 0 : bad(why, text, "has no duration");
@@ -181,14 +177,12 @@ static int parse_rate(const struct key_row *k, struct str text, struct settings_
 	uint64_t count;
 
 	*out = (struct settings_rate){0, 0};
-	if (text.len == 0)
-		return 0;
+	if (text.len == 0) return 0;
 	if (!slash || str_to_u64((struct str){text.ptr, n}, (uint64_t)k->max, &count) < 0 || count == 0)
 		return bad(why, text, "is not a rate such as 30/1m");
 	/* "30/m" means "30/1m". */
 	buf_init(&b, unit, sizeof(unit));
-	if (n + 1 < text.len && (text.ptr[n + 1] < '0' || text.ptr[n + 1] > '9'))
-		buf_puts(&b, "1");
+	if (n + 1 < text.len && (text.ptr[n + 1] < '0' || text.ptr[n + 1] > '9')) buf_puts(&b, "1");
 	buf_add(&b, slash + 1, text.len - n - 1);
 	if (b.cut || timefmt_parse_duration(buf_view(&b), &out->per_ms) < 0 || out->per_ms == 0)
 		return bad(why, text, "is not a rate such as 30/1m");
@@ -210,14 +204,11 @@ bool settings_is_host(struct str s)
 	struct hal_addr addr;
 	size_t label = 0;
 
-	if (str_copy(text, sizeof(text), s) < 0 || s.len == 0)
-		return false;
-	if (hal_addr_parse(text, 0, &addr) == 0)
-		return true;
+	if (str_copy(text, sizeof(text), s) < 0 || s.len == 0) return false;
+	if (hal_addr_parse(text, 0, &addr) == 0) return true;
 	for (size_t i = 0; i < s.len; i++) {
 		if (s.ptr[i] == '.') {
-			if (label == 0)
-				return false;
+			if (label == 0) return false;
 			label = 0;
 		} else if (!is_alnum(s.ptr[i]) && s.ptr[i] != '-' && s.ptr[i] != '_') {
 			return false;
@@ -232,8 +223,7 @@ bool settings_host_is_loopback(const char *host)
 {
 	struct hal_addr addr;
 
-	if (str_eq_nocase(str_from(host), STR("localhost")))
-		return true;
+	if (str_eq_nocase(str_from(host), STR("localhost"))) return true;
 	return hal_addr_parse(host, 0, &addr) == 0 && hal_addr_is_loopback(&addr);
 }
 
@@ -258,8 +248,7 @@ static const char *check_url(struct str s)
 		return problem;
 	while (n < rest.len && !strchr("/?#", rest.ptr[n]))
 		n++;
-	if (n == 0 || memchr(s.ptr, ' ', s.len) || memchr(s.ptr, '"', s.len))
-		return problem;
+	if (n == 0 || memchr(s.ptr, ' ', s.len) || memchr(s.ptr, '"', s.len)) return problem;
 	return NULL;
 }
 
@@ -272,24 +261,20 @@ static const char *check_address(struct str s)
 	if (s.len > 0 && s.ptr[s.len - 1] == '>') {
 		for (size_t i = 0; i < s.len; i++)
 			open = s.ptr[i] == '<' ? s.ptr + i : open;
-		if (!open)
-			return problem;
+		if (!open) return problem;
 		s = (struct str){open + 1, (size_t)(s.ptr + s.len - 1 - open - 1)};
 	}
 	for (size_t i = 0; i < s.len; i++) {
-		if (strchr(" \t<>,;", s.ptr[i]))
-			return problem;
+		if (strchr(" \t<>,;", s.ptr[i])) return problem;
 		at = s.ptr[i] == '@' ? s.ptr + i : at;
 	}
-	if (!at || at == s.ptr || s.len > LIMIT_address)
-		return problem;
+	if (!at || at == s.ptr || s.len > LIMIT_address) return problem;
 	return settings_is_host((struct str){at + 1, (size_t)(s.ptr + s.len - at - 1)}) ? NULL : problem;
 }
 
 static const char *check_text(enum kind kind, struct str s)
 {
-	if (s.len == 0)
-		return NULL;
+	if (s.len == 0) return NULL;
 	switch (kind) {
 	case KIND_HOST: return settings_is_host(s) ? NULL : "is neither a host name nor an IP address";
 	case KIND_URL: return check_url(s);
@@ -299,13 +284,12 @@ static const char *check_text(enum kind kind, struct str s)
 }
 
 static int parse_text(struct arena *a, const struct key_row *k, struct str text, const char **out,
-                      struct buf *why)
+		      struct buf *why)
 {
 	const char *problem;
 	struct str copy;
 
-	if (k->kind == KIND_HOST)
-		text = without_brackets(text);
+	if (k->kind == KIND_HOST) text = without_brackets(text);
 	if ((int64_t)text.len < k->min) {
 		buf_puts(why, "needs a value");
 		return ERR_INVALID;
@@ -318,17 +302,15 @@ static int parse_text(struct arena *a, const struct key_row *k, struct str text,
 	if (str_has_ctl(text) || !str_is_utf8(text))
 		return bad(why, text, "has control characters in it or is not UTF-8");
 	problem = check_text(k->kind, text);
-	if (problem)
-		return bad(why, text, problem);
+	if (problem) return bad(why, text, problem);
 	copy = arena_str(a, text);
-	if (!copy.ptr)
-		return no_memory(why);
+	if (!copy.ptr) return no_memory(why);
 	*out = copy.ptr;
 	return 0;
 }
 
 static int parse_words(struct arena *a, const struct key_row *k, struct str text, struct settings_words *out,
-                       struct buf *why)
+		       struct buf *why)
 {
 	const char **words;
 	struct str rest = text, word;
@@ -337,18 +319,15 @@ static int parse_words(struct arena *a, const struct key_row *k, struct str text
 	while (next_word(&rest, &word)) {
 		const char *problem = k->kind == KIND_ADDRESSES ? check_address(word) : NULL;
 
-		if (problem)
-			return bad(why, word, problem);
+		if (problem) return bad(why, word, problem);
 		count++;
 	}
 	words = arena_take(a, count * sizeof(*words));
-	if (!words)
-		return no_memory(why);
+	if (!words) return no_memory(why);
 	rest = text;
 	for (size_t i = 0; i < count && next_word(&rest, &word); i++) {
 		words[i] = arena_str(a, word).ptr;
-		if (!words[i])
-			return no_memory(why);
+		if (!words[i]) return no_memory(why);
 	}
 	*out = (struct settings_words){count, words};
 	return 0;
@@ -375,23 +354,22 @@ static int parse_listen(struct str text, struct settings_listen *out, struct buf
 		    str_to_u64((struct str){word.ptr + host.len, word.len - host.len}, 65535, &port) < 0 ||
 		    port == 0)
 			return bad(why, word,
-			           "is not an address with a port such as 127.0.0.1:8000 or [::1]:8000");
+				   "is not an address with a port such as 127.0.0.1:8000 or [::1]:8000");
 		host.len--;
-		if (str_eq_nocase(host, STR("localhost")))
-			host = STR("127.0.0.1");
+		if (str_eq_nocase(host, STR("localhost"))) host = STR("127.0.0.1");
 		/* An IP6 address needs its brackets: without them nobody can tell where the port begins. */
 		if ((memchr(host.ptr, ':', host.len) && *host.ptr != '[') ||
 		    str_copy(name, sizeof(name), without_brackets(host)) < 0 ||
 		    hal_addr_parse(name, (uint16_t)port, &out->addr[out->count]) < 0)
 			return bad(why, word,
-			           "is not an address with a port such as 127.0.0.1:8000 or [::1]:8000");
+				   "is not an address with a port such as 127.0.0.1:8000 or [::1]:8000");
 		out->count++;
 	}
 	return 0;
 }
 
 static int parse_secret(struct arena *a, const struct key_row *k, struct str text, struct secret *out,
-                        struct buf *why)
+			struct buf *why)
 {
 	struct str copy;
 
@@ -404,14 +382,13 @@ static int parse_secret(struct arena *a, const struct key_row *k, struct str tex
 		return ERR_INVALID;
 	}
 	copy = arena_str(a, text);
-	if (!copy.ptr)
-		return no_memory(why);
+	if (!copy.ptr) return no_memory(why);
 	*out = settings_secret_of(copy);
 	return 0;
 }
 
 int settings_value_parse(struct arena *a, const struct key_row *k, struct str text, void *member,
-                         struct buf *why)
+			 struct buf *why)
 {
 	switch (k->kind) {
 	case KIND_BOOL: return parse_bool(text, member, why);
@@ -462,16 +439,14 @@ static void format_url(struct buf *b, const char *url)
 	const char *scheme = strstr(url, "://");
 	const char *at = scheme ? memchr(scheme + 3, '@', s.len - (size_t)(scheme + 3 - url)) : NULL;
 
-	if (query && (!at || query > at))
-		s.len = (size_t)(query - s.ptr);
+	if (query && (!at || query > at)) s.len = (size_t)(query - s.ptr);
 	if (at) {
 		buf_add(b, url, (size_t)(scheme + 3 - url));
 		buf_puts(b, "...");
 		s = (struct str){at, s.len - (size_t)(at - url)};
 	}
 	buf_str(b, s);
-	if (query)
-		buf_puts(b, "?...");
+	if (query) buf_puts(b, "?...");
 }
 
 static void format_listen(struct buf *b, const struct settings_listen *listen)
@@ -500,8 +475,7 @@ static void format_list(struct buf *b, const struct key_row *k, const void *memb
 
 static void format_rate(struct buf *b, const struct settings_rate *rate)
 {
-	if (rate->count == 0)
-		return;
+	if (rate->count == 0) return;
 	buf_printf(b, "%u/", rate->count);
 	timefmt_duration(b, rate->per_ms);
 }
@@ -531,8 +505,7 @@ void settings_value_format(struct buf *b, const struct key_row *k, const void *m
 	case KIND_DURATION: put_number(b, k->kind, *(const int64_t *)member); break;
 	case KIND_FIRST: format_first(b, *(const int64_t *)member); break;
 	case KIND_TIME:
-		if (*(const int64_t *)member > 0)
-			timefmt_rfc3339(b, *(const int64_t *)member, true);
+		if (*(const int64_t *)member > 0) timefmt_rfc3339(b, *(const int64_t *)member, true);
 		break;
 	case KIND_ENUM:
 		memcpy(&choice, member, sizeof(choice));

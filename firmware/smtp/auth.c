@@ -5,7 +5,8 @@
 #include "smtp/parts.h"
 
 #define SECRET_BYTES_MAX 2048
-#define LINE_BYTES_MAX 510 /* RFC 4954 section 4: an initial response must fit a command line (RFC 5321 4.5.3.1.4) */
+#define LINE_BYTES_MAX                                                                                       \
+	510 /* RFC 4954 section 4: an initial response must fit a command line (RFC 5321 4.5.3.1.4) */
 
 static unsigned mechanism_bit(struct str name)
 {
@@ -19,8 +20,7 @@ static unsigned mechanism_bit(struct str name)
 	};
 
 	for (size_t i = 0; i < sizeof(known) / sizeof(known[0]); i++)
-		if (str_eq_nocase(name, known[i].name))
-			return 1u << known[i].mechanism;
+		if (str_eq_nocase(name, known[i].name)) return 1u << known[i].mechanism;
 	return 0;
 }
 
@@ -61,7 +61,8 @@ void smtp_caps_line(struct smtp_caps *caps, struct str line)
 	} else if (str_eq_nocase(word, STR("ENHANCEDSTATUSCODES"))) {
 		caps->enhanced = true;
 	} else if (str_eq_nocase(word, STR("SIZE"))) {
-		/* RFC 1870 section 4: absent or 0 means no fixed limit; a number too large to hold is none either. */
+		/* RFC 1870 section 4: absent or 0 means no fixed limit; a number too large to hold is none
+		 * either. */
 		caps->size = true;
 		caps->size_max = str_to_u64(next_word(&rest), INT64_MAX, &n) < 0 ? 0 : (int64_t)n;
 	}
@@ -72,8 +73,7 @@ int smtp_auth_choose(const struct smtp_caps *caps, enum smtp_auth wanted, enum s
 	static const enum smtp_auth best[] = {SMTP_AUTH_PLAIN, SMTP_AUTH_LOGIN};
 
 	for (size_t i = 0; i < sizeof(best) / sizeof(best[0]); i++) {
-		if (wanted != SMTP_AUTH_AUTO && wanted != best[i])
-			continue;
+		if (wanted != SMTP_AUTH_AUTO && wanted != best[i]) continue;
 		if ((caps->auth & 1u << best[i]) != 0) {
 			*chosen = best[i];
 			return 0;
@@ -94,22 +94,19 @@ static int add_plain(struct buf *out, const char *username, const char *password
 	buf_add(&b, "", 1);
 	buf_puts(&b, password);
 	bool cut = b.cut;
-	if (!cut)
-		buf_base64(out, b.ptr, b.len);
+	if (!cut) buf_base64(out, b.ptr, b.len);
 	explicit_bzero(raw, sizeof(raw));
 	return cut ? ERR_TOO_LARGE : 0;
 }
 
 static int plain_line(struct buf *out, unsigned step, const char *username, const char *password)
 {
-	bool initial = strlen("AUTH PLAIN ") + (strlen(username) + strlen(password) + 4) / 3 * 4 <= LINE_BYTES_MAX;
+	bool initial =
+		strlen("AUTH PLAIN ") + (strlen(username) + strlen(password) + 4) / 3 * 4 <= LINE_BYTES_MAX;
 
-	if (step == 0)
-		buf_puts(out, "AUTH PLAIN");
-	if (step == 0 && initial)
-		buf_puts(out, " ");
-	if (initial ? step == 0 : step == 1)
-		return add_plain(out, username, password);
+	if (step == 0) buf_puts(out, "AUTH PLAIN");
+	if (step == 0 && initial) buf_puts(out, " ");
+	if (initial ? step == 0 : step == 1) return add_plain(out, username, password);
 	return step == 0 ? 0 : ERR_PROTOCOL;
 }
 
@@ -129,7 +126,6 @@ int smtp_auth_line(struct buf *out, enum smtp_auth mechanism, unsigned step, con
 		buf_base64(out, password, strlen(password));
 	else
 		rc = ERR_PROTOCOL;
-	if (rc == 0 && out->cut)
-		rc = ERR_TOO_LARGE;
+	if (rc == 0 && out->cut) rc = ERR_TOO_LARGE;
 	return rc;
 }

@@ -20,8 +20,7 @@ size_t smtp_stuff(struct smtp_stuffer *t, const char *in, size_t len, size_t *ta
 			t->in_line = false;
 			continue;
 		}
-		if (c == '.' && !t->in_line)
-			out[n++] = '.';
+		if (c == '.' && !t->in_line) out[n++] = '.';
 		out[n++] = c;
 		t->in_line = true;
 	}

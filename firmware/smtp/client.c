@@ -1,4 +1,5 @@
-/* The client: one state enum, one function that changes the state (enter), one switch over replies (take_reply). */
+/* The client: one state enum, one function that changes the state (enter), one switch over replies
+ * (take_reply). */
 #include <string.h>
 
 #include "base/check.h"
@@ -10,9 +11,9 @@
 #include "smtp/wire.h"
 
 #define CONNECT_MS 60000
-#define TLS_MS 60000
+#define TLS_MS     60000
 #define COMMAND_MS 300000
-#define BLOCK_MS 180000 /* RFC 5321 section 4.5.3.2.5 */
+#define BLOCK_MS   180000 /* RFC 5321 section 4.5.3.2.5 */
 
 static void enter(struct smtp *s, enum smtp_state state);
 
@@ -23,8 +24,7 @@ static struct smtp_verdict verdict_own(enum smtp_class class, int err, const cha
 	struct smtp_verdict v = {.class = class, .err = err};
 	size_t len = strlen(text);
 
-	if (len >= sizeof(v.reply.text))
-		len = sizeof(v.reply.text) - 1;
+	if (len >= sizeof(v.reply.text)) len = sizeof(v.reply.text) - 1;
 	memcpy(v.reply.text, text, len);
 	return v;
 }
@@ -52,14 +52,14 @@ static void settle(struct smtp *s, struct smtp_verdict v)
 	struct smtp_mail *mail = s->work.mail;
 
 	for (size_t i = 0; i < mail->rcpt_count; i++)
-		if (rcpt_is_open(&mail->rcpts[i]))
-			mail->rcpts[i].verdict = v;
+		if (rcpt_is_open(&mail->rcpts[i])) mail->rcpts[i].verdict = v;
 	mail->verdict = v;
 	s->work.mail = NULL;
 	s->used = true;
 }
 
-/* True when the mail's outcome is clear although replies are still due: refused before its content was asked for. */
+/* True when the mail's outcome is clear although replies are still due: refused before its content was asked
+ * for. */
 static bool is_decided(const struct smtp *s)
 {
 	return s->work.stop || (s->work.data_sent && s->work.rcpts_due == 0 && s->work.accepted == 0);
@@ -73,10 +73,8 @@ static void break_off(struct smtp *s, struct smtp_verdict v)
 	s->verdict = v;
 	s->due_count = 0;
 	s->out_len = 0;
-	if (s->work.mail != NULL)
-		settle(s, is_decided(s) ? s->work.verdict : v);
-	if (v.reply.code == 0)
-		wire_note(s, SMTP_NOTE_STEP, "%s", v.reply.text);
+	if (s->work.mail != NULL) settle(s, is_decided(s) ? s->work.verdict : v);
+	if (v.reply.code == 0) wire_note(s, SMTP_NOTE_STEP, "%s", v.reply.text);
 	enter(s, SMTP_BROKEN);
 }
 
@@ -93,7 +91,8 @@ static void lost(struct smtp *s, int err)
 
 	if (s->work.mail != NULL && s->state == SMTP_DOT)
 		class = SMTP_UNCERTAIN;
-	else if (s->work.mail != NULL && s->used && !s->work.mail_answered && !is_ours(err) && err != ERR_TIMEOUT)
+	else if (s->work.mail != NULL && s->used && !s->work.mail_answered && !is_ours(err) &&
+		 err != ERR_TIMEOUT)
 		class = SMTP_AGAIN;
 	else if (s->work.mail != NULL && !is_ours(err))
 		class = SMTP_TRY;
@@ -117,8 +116,7 @@ static const char *helo_name(const struct smtp *s)
 {
 	const char *name = s->config.helo;
 
-	if (name == NULL || name[0] == '\0')
-		name = hal_ident_host();
+	if (name == NULL || name[0] == '\0') name = hal_ident_host();
 	return smtp_helo_ok(name) ? name : "localhost";
 }
 
@@ -158,14 +156,15 @@ static void auth_step(struct smtp *s)
 		return;
 	}
 	wire_note(s, SMTP_NOTE_SENT, "%.*s%s", (int)shown, line.ptr,
-		  line.len == shown ? "" : shown == 0 ? "***" : " ***");
+		  line.len == shown ? ""
+		  : shown == 0      ? "***"
+				    : " ***");
 	memcpy(s->out + line.len, "\r\n", 2);
 	s->out_len = line.len + 2;
 	wire_expect(s, SMTP_CMD_AUTH, NULL, 0);
 	rc = wire_flush(s, COMMAND_MS, NULL);
 	explicit_bzero(s->out, sizeof(s->out));
-	if (rc < 0)
-		lost(s, rc);
+	if (rc < 0) lost(s, rc);
 }
 
 /* No credentials in the clear: whatever the configuration says, without TLS they go to this machine only. */
@@ -191,33 +190,22 @@ static void enter(struct smtp *s, enum smtp_state state)
 {
 	s->state = state;
 	switch (state) {
-	case SMTP_GREETING:
-		wire_expect(s, SMTP_CMD_GREETING, NULL, 0);
-		break;
+	case SMTP_GREETING: wire_expect(s, SMTP_CMD_GREETING, NULL, 0); break;
 	case SMTP_HELLO:
 		/* RFC 3207 section 4.2: what was offered before TLS does not count after it. */
 		memset(&s->caps, 0, sizeof(s->caps));
 		s->caps.esmtp = true;
 		wire_command(s, SMTP_CMD_EHLO, NULL, 0, "EHLO %s", helo_name(s));
 		break;
-	case SMTP_STARTTLS:
-		wire_command(s, SMTP_CMD_STARTTLS, NULL, 0, "STARTTLS");
-		break;
-	case SMTP_AUTH:
-		auth_begin(s);
-		break;
-	case SMTP_DOT:
-		wire_expect(s, SMTP_CMD_DOT, s->work.mail, 0);
-		break;
-	case SMTP_QUIT:
-		wire_command(s, SMTP_CMD_QUIT, NULL, 0, "QUIT");
-		break;
+	case SMTP_STARTTLS: wire_command(s, SMTP_CMD_STARTTLS, NULL, 0, "STARTTLS"); break;
+	case SMTP_AUTH: auth_begin(s); break;
+	case SMTP_DOT: wire_expect(s, SMTP_CMD_DOT, s->work.mail, 0); break;
+	case SMTP_QUIT: wire_command(s, SMTP_CMD_QUIT, NULL, 0, "QUIT"); break;
 	case SMTP_CLOSED:
 	case SMTP_READY:
 	case SMTP_ENVELOPE:
 	case SMTP_CONTENT:
-	case SMTP_BROKEN:
-		break;
+	case SMTP_BROKEN: break;
 	}
 }
 
@@ -272,15 +260,16 @@ static void on_starttls(struct smtp *s)
 	}
 	/* Bytes behind this reply came in the clear: from whoever wants them to count as heard under TLS. */
 	if (net_line_pending(&s->line) > 0) {
-		refuse(s, ERR_TLS, "the server sent more behind its reply to STARTTLS: taken for an injection");
+		refuse(s, ERR_TLS,
+		       "the server sent more behind its reply to STARTTLS: taken for an injection");
 		return;
 	}
 	start_tls(s);
-	if (s->state != SMTP_BROKEN)
-		enter(s, SMTP_HELLO);
+	if (s->state != SMTP_BROKEN) enter(s, SMTP_HELLO);
 }
 
-/* RFC 4954 section 6: 454 is temporary; what else begins with 4 or 5 refuses the credentials or the mechanism. */
+/* RFC 4954 section 6: 454 is temporary; what else begins with 4 or 5 refuses the credentials or the
+ * mechanism. */
 static void on_auth(struct smtp *s)
 {
 	if (s->reply.code / 100 == 2)
@@ -312,21 +301,23 @@ static void on_mail(struct smtp *s)
 	} else if (class == 3) {
 		lost(s, ERR_PROTOCOL);
 	} else if (s->reply.code == 530) {
-		/* RFC 4954 section 6, RFC 3207 section 4: "Authentication required", "Must issue STARTTLS first": the
-		 * provider's configuration is refused, not this mail. */
+		/* RFC 4954 section 6, RFC 3207 section 4: "Authentication required", "Must issue STARTTLS
+		 * first": the provider's configuration is refused, not this mail. */
 		stop_mail(s, verdict_of_reply(s, SMTP_HOLD, ERR_AUTH));
 	} else {
 		stop_mail(s, verdict_refused(s));
 	}
 }
 
-/* RFC 5321 section 4.5.3.1.10: 452, and 552 of older servers, when others of this mail were taken: the rest goes
- * into another mail. With an enhanced code that names another reason (mailbox full, disk full) it is what it says. */
+/* RFC 5321 section 4.5.3.1.10: 452, and 552 of older servers, when others of this mail were taken: the rest
+ * goes into another mail. With an enhanced code that names another reason (mailbox full, disk full) it is
+ * what it says. */
 static bool too_many(const struct smtp *s)
 {
 	const char *detail = s->reply.enhanced[0] != '\0' ? s->reply.enhanced + 1 : ".5.3";
 
-	return (s->reply.code == 452 || s->reply.code == 552) && s->work.accepted > 0 && strcmp(detail, ".5.3") == 0;
+	return (s->reply.code == 452 || s->reply.code == 552) && s->work.accepted > 0 &&
+	       strcmp(detail, ".5.3") == 0;
 }
 
 static void on_rcpt(struct smtp *s, struct smtp_rcpt *rcpt)
@@ -339,7 +330,8 @@ static void on_rcpt(struct smtp *s, struct smtp_rcpt *rcpt)
 		lost(s, ERR_PROTOCOL);
 	} else if (!s->work.stop) {
 		/* After a refused MAIL the RCPTs behind it say nothing of their own. */
-		rcpt->verdict = too_many(s) ? verdict_of_reply(s, SMTP_AGAIN, ERR_REMOTE_TEMP) : verdict_refused(s);
+		rcpt->verdict =
+			too_many(s) ? verdict_of_reply(s, SMTP_AGAIN, ERR_REMOTE_TEMP) : verdict_refused(s);
 		s->work.verdict = rcpt->verdict;
 	}
 }
@@ -352,8 +344,8 @@ static void on_data(struct smtp *s)
 	if (class == 2 || (class == 3 && s->work.stop && s->work.accepted > 0)) {
 		lost(s, ERR_PROTOCOL);
 	} else if (class == 3 && !wanted) {
-		/* RFC 2920 section 3.1: 354 although nobody takes the mail. A lone dot gets out of it, and whatever is
-		 * said to that completes nothing. */
+		/* RFC 2920 section 3.1: 354 although nobody takes the mail. A lone dot gets out of it, and
+		 * whatever is said to that completes nothing. */
 		wire_command(s, SMTP_CMD_DOT, NULL, 0, ".");
 	} else if (class == 3 && net_line_pending(&s->line) > 0) {
 		/* A reply too many: the next one would be taken for the answer to our dot. */
@@ -369,8 +361,7 @@ static void on_dot(struct smtp *s, struct smtp_mail *mail)
 {
 	int class = s->reply.code / 100;
 
-	if (mail == NULL)
-		return;
+	if (mail == NULL) return;
 	if (class == 3) {
 		lost(s, ERR_PROTOCOL);
 		return;
@@ -412,38 +403,19 @@ static void take_reply(struct smtp *s)
 		return;
 	}
 	switch (due.command) {
-	case SMTP_CMD_GREETING:
-		on_greeting(s);
-		break;
+	case SMTP_CMD_GREETING: on_greeting(s); break;
 	case SMTP_CMD_EHLO:
-	case SMTP_CMD_HELO:
-		on_hello(s, due.command);
-		break;
-	case SMTP_CMD_STARTTLS:
-		on_starttls(s);
-		break;
-	case SMTP_CMD_AUTH:
-		on_auth(s);
-		break;
+	case SMTP_CMD_HELO: on_hello(s, due.command); break;
+	case SMTP_CMD_STARTTLS: on_starttls(s); break;
+	case SMTP_CMD_AUTH: on_auth(s); break;
 	case SMTP_CMD_RSET:
-		if (s->reply.code / 100 != 2)
-			lost(s, ERR_PROTOCOL);
+		if (s->reply.code / 100 != 2) lost(s, ERR_PROTOCOL);
 		break;
-	case SMTP_CMD_MAIL:
-		on_mail(s);
-		break;
-	case SMTP_CMD_RCPT:
-		on_rcpt(s, &due.mail->rcpts[due.rcpt]);
-		break;
-	case SMTP_CMD_DATA:
-		on_data(s);
-		break;
-	case SMTP_CMD_DOT:
-		on_dot(s, due.mail);
-		break;
-	case SMTP_CMD_QUIT:
-		enter(s, SMTP_CLOSED);
-		break;
+	case SMTP_CMD_MAIL: on_mail(s); break;
+	case SMTP_CMD_RCPT: on_rcpt(s, &due.mail->rcpts[due.rcpt]); break;
+	case SMTP_CMD_DATA: on_data(s); break;
+	case SMTP_CMD_DOT: on_dot(s, due.mail); break;
+	case SMTP_CMD_QUIT: enter(s, SMTP_CLOSED); break;
 	}
 }
 
@@ -454,13 +426,11 @@ static void command_mail(struct smtp *s)
 	struct buf b;
 
 	buf_init(&b, params, sizeof(params));
-	if (s->caps.size && mail->size > 0)
-		buf_printf(&b, " SIZE=%lld", (long long)mail->size);
-	if (s->caps.eightbit && (mail->body_8bit || s->work.utf8))
-		buf_puts(&b, " BODY=8BITMIME");
-	if (s->work.utf8)
-		buf_puts(&b, " SMTPUTF8");
-	wire_command(s, SMTP_CMD_MAIL, s->work.mail, 0, "MAIL FROM:<" STR_FMT ">%s", STR_ARG(mail->from), params);
+	if (s->caps.size && mail->size > 0) buf_printf(&b, " SIZE=%lld", (long long)mail->size);
+	if (s->caps.eightbit && (mail->body_8bit || s->work.utf8)) buf_puts(&b, " BODY=8BITMIME");
+	if (s->work.utf8) buf_puts(&b, " SMTPUTF8");
+	wire_command(s, SMTP_CMD_MAIL, s->work.mail, 0, "MAIL FROM:<" STR_FMT ">%s", STR_ARG(mail->from),
+		     params);
 	s->work.mail_sent = true;
 }
 
@@ -472,20 +442,21 @@ static void command_rcpt(struct smtp *s, size_t index)
 	s->work.rcpts_due++;
 }
 
-/* Puts the envelope's commands in flight: one by one, or with PIPELINING (RFC 2920) as many as there is room for. */
+/* Puts the envelope's commands in flight: one by one, or with PIPELINING (RFC 2920) as many as there is room
+ * for. */
 static void feed(struct smtp *s)
 {
 	struct smtp_mail *mail = s->work.mail;
 
-	while (wire_has_room(s) && (s->due_count == 0 || s->caps.pipelining) && !s->work.stop && !s->work.data_sent) {
+	while (wire_has_room(s) && (s->due_count == 0 || s->caps.pipelining) && !s->work.stop &&
+	       !s->work.data_sent) {
 		if (s->needs_rset && !s->work.mail_sent) {
 			wire_command(s, SMTP_CMD_RSET, NULL, 0, "RSET");
 			s->needs_rset = false;
 		} else if (!s->work.mail_sent) {
 			command_mail(s);
 		} else if (s->work.next_rcpt < mail->rcpt_count) {
-			if (rcpt_is_open(&mail->rcpts[s->work.next_rcpt]))
-				command_rcpt(s, s->work.next_rcpt);
+			if (rcpt_is_open(&mail->rcpts[s->work.next_rcpt])) command_rcpt(s, s->work.next_rcpt);
 			s->work.next_rcpt++;
 		} else if (s->work.rcpts_due == 0 && s->work.accepted == 0) {
 			s->work.stop = true; /* all were refused, one by one */
@@ -507,8 +478,8 @@ static void content_stopped(struct smtp *s, int err)
 		lost(s, err);
 }
 
-/* Ends the content. Until the last byte of the final dot has left, the server cannot have taken the mail; from then
- * on only its reply tells. */
+/* Ends the content. Until the last byte of the final dot has left, the server cannot have taken the mail;
+ * from then on only its reply tells. */
 static void content_end(struct smtp *s, const struct smtp_stuffer *stuffer, int64_t bytes)
 {
 	bool whole;
@@ -562,8 +533,7 @@ static void send_content(struct smtp *s)
 			s->out_len += smtp_stuff(&stuffer, chunk + at, len - at, &taken, s->out + s->out_len,
 						 sizeof(s->out) - s->out_len);
 			at += taken;
-			if (s->out_len + SMTP_STUFF_END_MAX <= sizeof(s->out))
-				continue;
+			if (s->out_len + SMTP_STUFF_END_MAX <= sizeof(s->out)) continue;
 			bytes += (int64_t)s->out_len;
 			int sent = wire_flush(s, BLOCK_MS, NULL);
 			if (sent < 0) {
@@ -585,8 +555,7 @@ static void judge_rcpts(struct smtp *s, struct smtp_mail *mail)
 	for (size_t i = 0; i < mail->rcpt_count; i++) {
 		struct smtp_rcpt *r = &mail->rcpts[i];
 
-		if (r->skip)
-			continue;
+		if (r->skip) continue;
 		memset(&r->verdict, 0, sizeof(r->verdict));
 		if (!smtp_path_ok(r->addr))
 			r->verdict = verdict_own(SMTP_FAIL, ERR_INVALID, "not an address");
@@ -596,8 +565,7 @@ static void judge_rcpts(struct smtp *s, struct smtp_mail *mail)
 		else
 			s->work.open++;
 		s->work.utf8 |= !smtp_is_ascii(r->addr);
-		if (r->verdict.class != SMTP_NONE)
-			s->work.verdict = r->verdict;
+		if (r->verdict.class != SMTP_NONE) s->work.verdict = r->verdict;
 	}
 }
 
@@ -620,14 +588,13 @@ static void judge(struct smtp *s, struct smtp_mail *mail)
 		s->work.stop = true;
 }
 
-/* A server may have hung up, or said why it will, since the last mail. Whatever it said is not to be taken for the
- * answer to what we say next. */
+/* A server may have hung up, or said why it will, since the last mail. Whatever it said is not to be taken
+ * for the answer to what we say next. */
 static bool still_there(struct smtp *s)
 {
 	int rc = wire_early(s);
 
-	if (rc == 0)
-		return true;
+	if (rc == 0) return true;
 	if (rc < 0)
 		break_off(s, verdict_own(s->used && !is_ours(rc) ? SMTP_AGAIN : SMTP_HOLD, rc, err_text(rc)));
 	else
@@ -638,8 +605,7 @@ static bool still_there(struct smtp *s)
 int smtp_send(struct smtp *s, struct smtp_mail *mail, int64_t deadline_ms)
 {
 	CHECK(mail->rcpt_count <= UINT16_MAX);
-	if (!smtp_ready(s))
-		return ERR_STATE;
+	if (!smtp_ready(s)) return ERR_STATE;
 	s->deadline = deadline_ms;
 	memset(&s->work, 0, sizeof(s->work));
 	memset(&mail->verdict, 0, sizeof(mail->verdict));
@@ -652,16 +618,14 @@ int smtp_send(struct smtp *s, struct smtp_mail *mail, int64_t deadline_ms)
 		s->used = used; /* nothing went over the wire */
 		return mail->verdict.err;
 	}
-	if (!still_there(s))
-		return mail->verdict.err;
+	if (!still_there(s)) return mail->verdict.err;
 	enter(s, SMTP_ENVELOPE);
 	while (s->state == SMTP_ENVELOPE || s->state == SMTP_CONTENT || s->state == SMTP_DOT) {
 		if (s->state == SMTP_CONTENT) {
 			send_content(s);
 			continue;
 		}
-		if (s->state == SMTP_ENVELOPE)
-			feed(s);
+		if (s->state == SMTP_ENVELOPE) feed(s);
 		if (s->due_count > 0) {
 			take_reply(s);
 		} else {
@@ -697,8 +661,7 @@ static int open_over(struct smtp *s, struct hal_stream *base, int64_t deadline_m
 		refuse(s, ERR_CONFIG, "TLS is not configured");
 	else if (s->config.tls == SMTP_TLS_IMPLICIT)
 		start_tls(s);
-	if (s->state != SMTP_BROKEN)
-		enter(s, SMTP_GREETING);
+	if (s->state != SMTP_BROKEN) enter(s, SMTP_GREETING);
 	while (s->state != SMTP_READY && s->state != SMTP_BROKEN)
 		take_reply(s);
 	return s->state == SMTP_READY ? 0 : s->verdict.err;
@@ -726,8 +689,8 @@ int smtp_open(struct smtp *s, int64_t deadline_ms)
 		return ERR_STOPPING;
 	}
 	buf_init(&why, why_text, sizeof(why_text));
-	int rc = net_dial(&s->socket, s->config.host, s->config.port, connect < deadline_ms ? connect : deadline_ms,
-			  &s->peer, &why);
+	int rc = net_dial(&s->socket, s->config.host, s->config.port,
+			  connect < deadline_ms ? connect : deadline_ms, &s->peer, &why);
 	if (rc < 0) {
 		refuse(s, rc, why.len > 0 ? why_text : err_text(rc));
 		return rc;
@@ -751,8 +714,7 @@ void smtp_close(struct smtp *s)
 	bool open = s->base != NULL;
 	s->base = NULL;
 	hal_mutex_unlock(&s->lock);
-	if (open)
-		hal_stream_close(s->stream);
+	if (open) hal_stream_close(s->stream);
 	hal_mutex_close(&s->lock);
 	s->stream = NULL;
 	enter(s, SMTP_CLOSED);
@@ -762,7 +724,6 @@ void smtp_abort(struct smtp *s)
 {
 	hal_mutex_lock(&s->lock);
 	s->aborted = true;
-	if (s->base != NULL)
-		hal_stream_abort(s->base);
+	if (s->base != NULL) hal_stream_abort(s->base);
 	hal_mutex_unlock(&s->lock);
 }

@@ -8,8 +8,7 @@
 bool smtp_is_ascii(struct str s)
 {
 	for (size_t i = 0; i < s.len; i++)
-		if ((unsigned char)s.ptr[i] > 0x7f)
-			return false;
+		if ((unsigned char)s.ptr[i] > 0x7f) return false;
 	return true;
 }
 
@@ -20,8 +19,7 @@ static size_t local_len(struct str s)
 
 	if (s.len > 0 && s.ptr[0] == '"') {
 		for (i = 1; i < s.len && s.ptr[i] != '"'; i++)
-			if (s.ptr[i] == '\\')
-				i++;
+			if (s.ptr[i] == '\\') i++;
 		return i < s.len ? i + 1 : 0;
 	}
 	while (i < s.len && s.ptr[i] != ' ' && strchr("()<>[]:;@\\,\"", s.ptr[i]) == NULL)
@@ -31,17 +29,13 @@ static size_t local_len(struct str s)
 
 bool smtp_path_ok(struct str addr)
 {
-	if (addr.len == 0 || addr.len > PATH_BYTES_MAX || !str_is_utf8(addr))
-		return false;
-	if (str_has_ctl(addr) || memchr(addr.ptr, '\t', addr.len) != NULL)
-		return false;
+	if (addr.len == 0 || addr.len > PATH_BYTES_MAX || !str_is_utf8(addr)) return false;
+	if (str_has_ctl(addr) || memchr(addr.ptr, '\t', addr.len) != NULL) return false;
 	size_t local = local_len(addr);
-	if (local == 0 || local + 1 >= addr.len || addr.ptr[local] != '@')
-		return false;
+	if (local == 0 || local + 1 >= addr.len || addr.ptr[local] != '@') return false;
 	/* The domain, or an address literal. */
 	for (size_t i = local + 1; i < addr.len; i++)
-		if (strchr(" ()<>;@\\,\"", addr.ptr[i]) != NULL)
-			return false;
+		if (strchr(" ()<>;@\\,\"", addr.ptr[i]) != NULL) return false;
 	return true;
 }
 

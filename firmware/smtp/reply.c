@@ -18,23 +18,20 @@ static bool is_digit(char c)
 	return c >= '0' && c <= '9';
 }
 
-/* RFC 3463 section 2: class "." subject "." detail, each of the latter 1 to 3 digits; RFC 2034 section 4: the class
- * is the reply code's first digit. Returns its length, 0 when s does not begin with one. */
+/* RFC 3463 section 2: class "." subject "." detail, each of the latter 1 to 3 digits; RFC 2034 section 4: the
+ * class is the reply code's first digit. Returns its length, 0 when s does not begin with one. */
 static size_t enhanced_len(struct str s, char class)
 {
 	size_t at = 1;
 
-	if (s.len < 5 || s.ptr[0] != class)
-		return 0;
+	if (s.len < 5 || s.ptr[0] != class) return 0;
 	for (int part = 0; part < 2; part++) {
 		size_t from = at + 1;
 
-		if (at >= s.len || s.ptr[at] != '.')
-			return 0;
+		if (at >= s.len || s.ptr[at] != '.') return 0;
 		for (at = from; at < s.len && at < from + 3 && is_digit(s.ptr[at]); at++)
 			;
-		if (at == from)
-			return 0;
+		if (at == from) return 0;
 	}
 	return at == s.len || s.ptr[at] == ' ' ? at : 0;
 }
@@ -43,8 +40,7 @@ static void text_add(struct smtp_reply *r, struct str s)
 {
 	size_t len = strlen(r->text);
 
-	if (len > 0 && s.len > 0 && len + 1 < sizeof(r->text))
-		r->text[len++] = ' ';
+	if (len > 0 && s.len > 0 && len + 1 < sizeof(r->text)) r->text[len++] = ' ';
 	for (size_t i = 0; i < s.len && len + 1 < sizeof(r->text); i++) {
 		unsigned char c = (unsigned char)s.ptr[i];
 
@@ -59,17 +55,16 @@ static void text_add(struct smtp_reply *r, struct str s)
 
 int smtp_reply_line(struct smtp_reply *r, struct str line)
 {
-	/* RFC 5321 section 4.2: Reply-code = %x32-35 %x30-35 %x30-39. The second digit is taken as it comes. */
-	if (line.len < 3 || line.ptr[0] < '2' || line.ptr[0] > '5' || !is_digit(line.ptr[1]) || !is_digit(line.ptr[2]))
+	/* RFC 5321 section 4.2: Reply-code = %x32-35 %x30-35 %x30-39. The second digit is taken as it comes.
+	 */
+	if (line.len < 3 || line.ptr[0] < '2' || line.ptr[0] > '5' || !is_digit(line.ptr[1]) ||
+	    !is_digit(line.ptr[2]))
 		return ERR_PROTOCOL;
-	if (line.len > 3 && line.ptr[3] != ' ' && line.ptr[3] != '-')
-		return ERR_PROTOCOL;
-	if (++r->lines > REPLY_LINES_MAX)
-		return ERR_PROTOCOL;
-	/* Section 4.2.1: the code of every line must be the same. A server that mixes within a class means the last;
-	 * one that says yes and no in one reply says nothing. */
-	if (r->lines > 1 && r->code / 100 != line.ptr[0] - '0')
-		return ERR_PROTOCOL;
+	if (line.len > 3 && line.ptr[3] != ' ' && line.ptr[3] != '-') return ERR_PROTOCOL;
+	if (++r->lines > REPLY_LINES_MAX) return ERR_PROTOCOL;
+	/* Section 4.2.1: the code of every line must be the same. A server that mixes within a class means
+	 * the last; one that says yes and no in one reply says nothing. */
+	if (r->lines > 1 && r->code / 100 != line.ptr[0] - '0') return ERR_PROTOCOL;
 	r->code = (line.ptr[0] - '0') * 100 + (line.ptr[1] - '0') * 10 + (line.ptr[2] - '0');
 
 	struct str text = line.len > 4 ? (struct str){line.ptr + 4, line.len - 4} : (struct str){line.ptr, 0};
@@ -88,8 +83,8 @@ int smtp_reply_line(struct smtp_reply *r, struct str line)
 
 static bool is_id(char c)
 {
-	return (unsigned char)c > ' ' && c != ';' && c != ',' && c != '(' && c != ')' && c != '[' && c != ']' &&
-	       c != '<' && c != '>' && c != '"' && c != '?';
+	return (unsigned char)c > ' ' && c != ';' && c != ',' && c != '(' && c != ')' && c != '[' &&
+	       c != ']' && c != '<' && c != '>' && c != '"' && c != '?';
 }
 
 static struct str word_at(const char *s)
@@ -130,20 +125,16 @@ struct str smtp_queue_id(const struct smtp_reply *r)
 	for (size_t i = 0; i < sizeof(marks) / sizeof(marks[0]); i++) {
 		const char *at = strcasestr(r->text, marks[i]);
 
-		if (at != NULL && (id = word_at(at + strlen(marks[i]))).len > 0)
-			return id;
+		if (at != NULL && (id = word_at(at + strlen(marks[i]))).len > 0) return id;
 	}
 	/* sendmail, OpenSMTPD: "2.0.0 54ABC Message accepted for delivery" */
 	const char *at = strcasestr(r->text, " message accepted");
-	if (at != NULL && (id = word_before(r->text, at)).len > 0)
-		return id;
+	if (at != NULL && (id = word_before(r->text, at)).len > 0) return id;
 	/* Amazon SES, Gmail: "Ok 0100017f...", "OK  1699999999 x-20020a... - gsmtp" */
 	if (str_starts_nocase(all, STR("ok "))) {
 		id = word_at(r->text + 3);
-		if (strstr(r->text, "gsmtp") != NULL)
-			id = word_at(id.ptr + id.len);
-		if (id.len >= 6 && strcspn(id.ptr, "0123456789") < id.len)
-			return id;
+		if (strstr(r->text, "gsmtp") != NULL) id = word_at(id.ptr + id.len);
+		if (id.len >= 6 && strcspn(id.ptr, "0123456789") < id.len) return id;
 	}
 	return all;
 }

@@ -1,12 +1,13 @@
-/* smtp: the SMTP client (RFC 5321): one connection to one server, over which mails are sent one after the other.
+/* smtp: the SMTP client (RFC 5321): one connection to one server, over which mails are sent one after the
+ * other.
  *
- * Called by provider's workers and by `provider test`. A struct smtp belongs to one thread (smtp_abort excepted),
- * holds all its buffers, must not move while open, and takes no heap but TLS's. Blocking; every wait ends at the
- * deadline of its state (RFC 5321 section 4.5.3.2) or at the caller's, whichever comes first.
+ * Called by provider's workers and by `provider test`. A struct smtp belongs to one thread (smtp_abort
+ * excepted), holds all its buffers, must not move while open, and takes no heap but TLS's. Blocking; every
+ * wait ends at the deadline of its state (RFC 5321 section 4.5.3.2) or at the caller's, whichever comes first.
  *
- * Never: decides about retries, logs, keeps secrets longer than a command, sends credentials in the clear (without
- * TLS only to a loopback address), changes a mail's content beyond line ends and dot-stuffing, or calls a recipient
- * SENT unless the server's final 2yz to our own final dot was read.
+ * Never: decides about retries, logs, keeps secrets longer than a command, sends credentials in the clear
+ * (without TLS only to a loopback address), changes a mail's content beyond line ends and dot-stuffing, or
+ * calls a recipient SENT unless the server's final 2yz to our own final dot was read.
  *
  * Extensions: STARTTLS, SIZE, 8BITMIME, SMTPUTF8, PIPELINING (within a mail), AUTH, ENHANCEDSTATUSCODES.
  *
@@ -22,7 +23,8 @@
 #include "hal_thread.h"
 #include "net/net.h"
 
-/* ---- outcomes ----------------------------------------------------------------------------------------------- */
+/* ---- outcomes
+ * ----------------------------------------------------------------------------------------------- */
 
 /* What a failure, or a success, means for the job (CONTRACT "jobs out"). */
 enum smtp_class {
@@ -30,31 +32,32 @@ enum smtp_class {
 	SMTP_NONE,
 	/* Final 2yz to our final dot. */
 	SMTP_SENT,
-	/* Not tried, nobody's fault, counts nothing: send again at once. The server takes fewer recipients in one mail
-	 * (another of them was accepted in this one), or a connection kept from an earlier mail had died before this
-	 * one began (then smtp_ready is false). */
+	/* Not tried, nobody's fault, counts nothing: send again at once. The server takes fewer recipients in
+	 * one mail (another of them was accepted in this one), or a connection kept from an earlier mail had
+	 * died before this one began (then smtp_ready is false). */
 	SMTP_AGAIN,
 	/* Counts as a try: 4yz, or the connection broke in the middle of the mail. */
 	SMTP_TRY,
 	/* 5yz to MAIL, RCPT, DATA or the content; a mail that this server cannot be given. */
 	SMTP_FAIL,
-	/* Not the mail's fault: connect, greeting, EHLO, TLS, AUTH (also 530 to MAIL); a body that cannot be read now;
-	 * smtp_abort, no link, no memory. */
+	/* Not the mail's fault: connect, greeting, EHLO, TLS, AUTH (also 530 to MAIL); a body that cannot be
+	 * read now; smtp_abort, no link, no memory. */
 	SMTP_HOLD,
-	/* The final dot left completely, its reply did not come: sent, or not. .err is ERR_TIMEOUT when the reply timed
-	 * out, else the connection was lost or what came was no reply. */
+	/* The final dot left completely, its reply did not come: sent, or not. .err is ERR_TIMEOUT when the
+	 * reply timed out, else the connection was lost or what came was no reply. */
 	SMTP_UNCERTAIN
 };
 
-#define SMTP_TEXT_MAX 200
+#define SMTP_TEXT_MAX     200
 #define SMTP_ENHANCED_MAX 12 /* "5.123.123" */
 
 /* A server's reply (RFC 5321 section 4.2), or what we have of it. */
 struct smtp_reply {
 	int code;                         /* 200 to 599; 0: there was none */
 	char enhanced[SMTP_ENHANCED_MAX]; /* "4.7.1" (RFC 3463), "" when absent */
-	char text[SMTP_TEXT_MAX];         /* its lines, joined by a space, without codes; control bytes are '?'; cut */
-	uint32_t lines;                   /* of it, so far */
+	char text[SMTP_TEXT_MAX]; /* its lines, joined by a space, without codes; control bytes are '?'; cut
+				   */
+	uint32_t lines;           /* of it, so far */
 };
 
 struct smtp_verdict {
@@ -67,16 +70,17 @@ struct smtp_verdict {
 const char *smtp_class_name(enum smtp_class c);
 
 /* Feeds one line of a reply (without its line end). A reply is begun by a zeroed struct.
- * Returns 1 when it was the last line, 0 when more must follow. Tolerated: a code alone, text of any bytes, codes
- * that differ within the same class (the last counts). Errors: ERR_PROTOCOL: no reply code (2 to 5 first), neither
- * space nor hyphen behind it, lines of different classes, more than 1e6 lines. */
+ * Returns 1 when it was the last line, 0 when more must follow. Tolerated: a code alone, text of any bytes,
+ * codes that differ within the same class (the last counts). Errors: ERR_PROTOCOL: no reply code (2 to 5
+ * first), neither space nor hyphen behind it, lines of different classes, more than 1e6 lines. */
 int smtp_reply_line(struct smtp_reply *r, struct str line);
 
-/* The id under which the server queued the mail, out of its final reply ("queued as X", "id=X", ...), or the reply's
- * whole text when it names none known. */
+/* The id under which the server queued the mail, out of its final reply ("queued as X", "id=X", ...), or the
+ * reply's whole text when it names none known. */
 struct str smtp_queue_id(const struct smtp_reply *r);
 
-/* ---- configuration ------------------------------------------------------------------------------------------ */
+/* ---- configuration
+ * ------------------------------------------------------------------------------------------ */
 
 enum smtp_tls { SMTP_TLS_STARTTLS, SMTP_TLS_IMPLICIT, SMTP_TLS_NONE };
 
@@ -93,9 +97,10 @@ enum smtp_auth {
 
 /* What the transcript shows. */
 enum smtp_note {
-	SMTP_NOTE_STEP,     /* "connected to mail.example.com [192.0.2.1]:587", "TLSv1.3 ...", our own sentences */
-	SMTP_NOTE_SENT,     /* a command, secrets as "***"; of the body only its size */
-	SMTP_NOTE_RECEIVED  /* a line of a reply, as it came: to be escaped by whoever shows it */
+	SMTP_NOTE_STEP, /* "connected to mail.example.com [192.0.2.1]:587", "TLSv1.3 ...", our own sentences
+			 */
+	SMTP_NOTE_SENT, /* a command, secrets as "***"; of the body only its size */
+	SMTP_NOTE_RECEIVED /* a line of a reply, as it came: to be escaped by whoever shows it */
 };
 
 /* All borrowed: must outlive the connection. NULL and "" both mean "not set". */
@@ -107,13 +112,14 @@ struct smtp_config {
 	enum smtp_auth auth;
 	const char *username;
 	const char *password;
-	const char *helo;         /* what we call ourselves; not set: the device's host name */
-	unsigned wait_percent;    /* of the RFC's time limits; 0 means 100 */
+	const char *helo;      /* what we call ourselves; not set: the device's host name */
+	unsigned wait_percent; /* of the RFC's time limits; 0 means 100 */
 	void (*note)(void *arg, enum smtp_note kind, struct str text); /* transcript; may be NULL */
 	void *note_arg;
 };
 
-/* ---- a mail ------------------------------------------------------------------------------------------------- */
+/* ---- a mail
+ * ------------------------------------------------------------------------------------------------- */
 
 /* Where the content comes from, as one RFC 5322 message; any line ends (CRLF, LF, CR), not dot-stuffed. */
 struct smtp_body {
@@ -125,8 +131,8 @@ struct smtp_body {
 };
 
 struct smtp_rcpt {
-	struct str addr; /* local@domain, without brackets */
-	bool skip;       /* has its outcome already: neither sent to nor changed */
+	struct str addr;             /* local@domain, without brackets */
+	bool skip;                   /* has its outcome already: neither sent to nor changed */
 	struct smtp_verdict verdict; /* out */
 };
 
@@ -134,15 +140,17 @@ struct smtp_mail {
 	struct str from; /* envelope sender; empty: the null sender <> */
 	struct smtp_rcpt *rcpts;
 	size_t rcpt_count; /* at most 65535 */
-	int64_t size;      /* of the content as it goes over the wire, 0: unknown. Used when SIZE is offered */
-	bool body_8bit;    /* the content has bytes over 127. BODY=8BITMIME when offered; sent as it is otherwise */
-	bool smtputf8;     /* an address or header needs SMTPUTF8. A FAIL when not offered */
+	int64_t size;   /* of the content as it goes over the wire, 0: unknown. Used when SIZE is offered */
+	bool body_8bit; /* the content has bytes over 127. BODY=8BITMIME when offered; sent as it is otherwise
+			 */
+	bool smtputf8;  /* an address or header needs SMTPUTF8. A FAIL when not offered */
 	struct smtp_body body;
 	/* out: the mail as a whole. SENT when at least one recipient was; else what ended it */
 	struct smtp_verdict verdict;
 };
 
-/* ---- the client --------------------------------------------------------------------------------------------- */
+/* ---- the client
+ * --------------------------------------------------------------------------------------------- */
 
 enum smtp_state {
 	SMTP_CLOSED,
@@ -155,7 +163,7 @@ enum smtp_state {
 	SMTP_CONTENT,  /* 354 read */
 	SMTP_DOT,      /* the final dot is out, its reply is not in */
 	SMTP_QUIT,
-	SMTP_BROKEN    /* of no more use but for smtp_close */
+	SMTP_BROKEN /* of no more use but for smtp_close */
 };
 
 enum smtp_command {
@@ -179,15 +187,15 @@ struct smtp_due {
 	struct smtp_mail *mail; /* of MAIL, RCPT, DATA and DOT */
 };
 
-#define SMTP_DUE_MAX 32 /* commands in flight: their replies fit into any socket buffer, so nobody blocks */
-#define SMTP_IN_BYTES 4096
+#define SMTP_DUE_MAX   32 /* commands in flight: their replies fit into any socket buffer, so nobody blocks */
+#define SMTP_IN_BYTES  4096
 #define SMTP_OUT_BYTES 4096
 
 /* What the server offered since TLS was on. */
 struct smtp_caps {
 	bool esmtp, starttls, pipelining, eightbit, smtputf8, size, enhanced;
-	int64_t size_max;   /* 0: no limit told */
-	unsigned auth;      /* 1u << enum smtp_auth */
+	int64_t size_max; /* 0: no limit told */
+	unsigned auth;    /* 1u << enum smtp_auth */
 };
 
 struct smtp {
@@ -203,7 +211,7 @@ struct smtp {
 	bool loopback, needs_rset, used;
 	unsigned auth_step;
 	enum smtp_auth auth_mechanism;
-	int64_t deadline; /* the caller's */
+	int64_t deadline;          /* the caller's */
 	struct hal_stream *stream; /* what is spoken over: base, or TLS over it; NULL: none */
 	struct hal_mutex lock;     /* over base and aborted, for smtp_abort */
 	struct hal_stream *base;
@@ -218,8 +226,8 @@ struct smtp {
 		size_t next_rcpt, rcpts_due; /* to be sent; sent, not answered */
 		size_t open, accepted;       /* recipients worth asking for; answered with 2yz */
 		bool mail_sent, mail_answered, data_sent;
-		bool utf8;                   /* SMTPUTF8 is said */
-		bool stop;                   /* no more commands: the mail ends when all replies are in */
+		bool utf8; /* SMTPUTF8 is said */
+		bool stop; /* no more commands: the mail ends when all replies are in */
 	} work;
 	struct hal_socket socket;
 	struct net_tls tls;
@@ -235,19 +243,20 @@ void smtp_init(struct smtp *s, const struct smtp_config *config);
  * 0, or the error that is also in s->verdict (class HOLD). */
 int smtp_open(struct smtp *s, int64_t deadline_ms);
 
-/* The same over a stream that is connected already (through a proxy, or in a test); it belongs to s from now on, also
- * on failure. peer says to whom; config.host stays the name for TLS. */
+/* The same over a stream that is connected already (through a proxy, or in a test); it belongs to s from now
+ * on, also on failure. peer says to whom; config.host stays the name for TLS. */
 int smtp_open_on(struct smtp *s, struct hal_stream *stream, const struct net_peer *peer, int64_t deadline_ms);
 
 /* True when smtp_send may be called. A server that has hung up since is noticed there (SMTP_AGAIN). */
 bool smtp_ready(const struct smtp *s);
 
-/* Sends one mail and fills in its verdict and that of every recipient without skip. Returns mail->verdict.err (0 when
- * SENT), or ERR_STATE when not ready. A recipient or sender with CR, LF, NUL or anything that is no address is a
- * FAIL by itself and never reaches the wire. */
+/* Sends one mail and fills in its verdict and that of every recipient without skip. Returns mail->verdict.err
+ * (0 when SENT), or ERR_STATE when not ready. A recipient or sender with CR, LF, NUL or anything that is no
+ * address is a FAIL by itself and never reaches the wire. */
 int smtp_send(struct smtp *s, struct smtp_mail *mail, int64_t deadline_ms);
 
-/* Says QUIT when in order (waits at most 2 s for the answer) and releases everything: once for each smtp_init. */
+/* Says QUIT when in order (waits at most 2 s for the answer) and releases everything: once for each
+ * smtp_init. */
 void smtp_close(struct smtp *s);
 
 /* From any thread, while the owner is between smtp_init and smtp_close: ends its waiting. */

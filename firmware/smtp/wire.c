@@ -20,8 +20,7 @@ void wire_use(struct smtp *s, struct hal_stream *stream)
 
 static void note_text(struct smtp *s, enum smtp_note kind, struct str text)
 {
-	if (s->config.note != NULL)
-		s->config.note(s->config.note_arg, kind, text);
+	if (s->config.note != NULL) s->config.note(s->config.note_arg, kind, text);
 }
 
 void wire_note(struct smtp *s, enum smtp_note kind, const char *format, ...)
@@ -29,13 +28,11 @@ void wire_note(struct smtp *s, enum smtp_note kind, const char *format, ...)
 	char text[WIRE_COMMAND_MAX];
 	va_list args;
 
-	if (s->config.note == NULL)
-		return;
+	if (s->config.note == NULL) return;
 	va_start(args, format);
 	int len = vsnprintf(text, sizeof(text), format, args);
 	va_end(args);
-	if (len > 0)
-		note_text(s, kind, (struct str){text, strlen(text)});
+	if (len > 0) note_text(s, kind, (struct str){text, strlen(text)});
 }
 
 bool wire_has_room(const struct smtp *s)
@@ -51,8 +48,8 @@ void wire_expect(struct smtp *s, enum smtp_command command, struct smtp_mail *ma
 	s->due_count++;
 }
 
-void wire_command(struct smtp *s, enum smtp_command command, struct smtp_mail *mail, size_t rcpt, const char *format,
-		  ...)
+void wire_command(struct smtp *s, enum smtp_command command, struct smtp_mail *mail, size_t rcpt,
+		  const char *format, ...)
 {
 	char *at = s->out + s->out_len;
 	va_list args;
@@ -88,10 +85,8 @@ int wire_flush(struct smtp *s, int64_t limit_ms, bool *whole)
 	size_t sent = 0;
 	int rc = 0;
 
-	if (s->out_len > 0)
-		rc = net_send_all(s->stream, s->out, s->out_len, deadline_in(s, limit_ms), &sent);
-	if (whole != NULL)
-		*whole = sent == s->out_len;
+	if (s->out_len > 0) rc = net_send_all(s->stream, s->out, s->out_len, deadline_in(s, limit_ms), &sent);
+	if (whole != NULL) *whole = sent == s->out_len;
 	s->out_len = 0;
 	return rc;
 }
@@ -100,14 +95,10 @@ int wire_flush(struct smtp *s, int64_t limit_ms, bool *whole)
 static int64_t limit_of(enum smtp_command command)
 {
 	switch (command) {
-	case SMTP_CMD_DATA:
-		return 2 * MINUTE_MS;
-	case SMTP_CMD_DOT:
-		return 10 * MINUTE_MS;
-	case SMTP_CMD_QUIT:
-		return 2000;
-	default:
-		return 5 * MINUTE_MS;
+	case SMTP_CMD_DATA: return 2 * MINUTE_MS;
+	case SMTP_CMD_DOT: return 10 * MINUTE_MS;
+	case SMTP_CMD_QUIT: return 2000;
+	default: return 5 * MINUTE_MS;
 	}
 }
 
@@ -121,8 +112,7 @@ static int read_reply(struct smtp *s, bool ehlo, int64_t deadline_ms)
 		bool cut;
 
 		rc = net_line_read(&s->line, &line, &cut, deadline_ms);
-		if (rc < 0)
-			return rc;
+		if (rc < 0) return rc;
 		note_text(s, SMTP_NOTE_RECEIVED, line);
 		rc = smtp_reply_line(&s->reply, line);
 		if (rc >= 0 && ehlo && s->reply.lines > 1 && line.len > 4)
@@ -136,11 +126,9 @@ int wire_reply(struct smtp *s, struct smtp_due *due)
 	CHECK(s->due_count > 0);
 	*due = s->due[s->due_first];
 	int rc = wire_flush(s, limit_of(due->command), NULL);
-	if (rc < 0)
-		return rc;
+	if (rc < 0) return rc;
 	rc = read_reply(s, due->command == SMTP_CMD_EHLO, deadline_in(s, limit_of(due->command)));
-	if (rc < 0)
-		return rc;
+	if (rc < 0) return rc;
 	s->due_first = (s->due_first + 1) % SMTP_DUE_MAX;
 	s->due_count--;
 	return 0;
@@ -152,10 +140,8 @@ int wire_early(struct smtp *s)
 
 	if (net_line_pending(&s->line) == 0) {
 		int rc = hal_stream_poll(s->stream, now);
-		if (rc == ERR_TIMEOUT)
-			return 0;
-		if (rc < 0)
-			return rc;
+		if (rc == ERR_TIMEOUT) return 0;
+		if (rc < 0) return rc;
 	}
 	/* It has begun to come: it may take a moment to be whole. */
 	int64_t deadline = hal_clock_in(1000);

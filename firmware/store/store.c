@@ -382,7 +382,8 @@ static void thread_main(void *arg)
 
 	while (true) {
 		hal_mutex_lock(&s->lock);
-		while (!s->head && !s->stopping) hal_cond_wait(&s->more, &s->lock, HAL_FOREVER);
+		while (!s->head && !s->stopping)
+			hal_cond_wait(&s->more, &s->lock, HAL_FOREVER);
 		if (!s->head) break;
 		bool fresh_config = s->reconfigured;
 		take_group(s, &the_group);
@@ -487,7 +488,8 @@ int store_do(struct store *s, struct store_op *op)
 	op->done = NULL;
 	hal_mutex_lock(&s->lock);
 	if (hand_in(s, op)) {
-		while (!op->finished) hal_cond_wait(&s->answered, &s->lock, HAL_FOREVER);
+		while (!op->finished)
+			hal_cond_wait(&s->answered, &s->lock, HAL_FOREVER);
 	}
 	hal_mutex_unlock(&s->lock);
 	return op->rc;

@@ -140,7 +140,7 @@ int store_drop_take(char *buffer, size_t cap,
 	while (true) {
 		bool no = false;
 
-		n = (struct next_name){ .after = after };
+		n = (struct next_name){.after = after};
 		int rc = hal_storage_list(DROP, find_next, &n);
 		if (rc == ERR_NOT_FOUND) return 0; /* nobody dropped anything yet */
 		if (rc < 0) return rc;

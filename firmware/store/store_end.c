@@ -29,8 +29,8 @@ int store_event_again(struct store *s, int64_t job_id, struct str message_id, en
 {
 	int64_t now = hal_clock_wall_ms(NULL), seq;
 	char provider[64] = "", provider_message_id[128] = "";
-	struct job_result r = { .message_id = message_id };
-	struct str json = { NULL, 0 };
+	struct job_result r = {.message_id = message_id};
+	struct str json = {NULL, 0};
 	sqlite3_stmt *st;
 	int rc = store_row(s, SQL_EVENT_OF_JOB, &st, "i", job_id);
 
@@ -65,13 +65,13 @@ static int finish_row_read(struct store *s, int64_t id, struct finish_row *row)
 	int rc = store_row(s, SQL_FINISH_JOB, &st, "i", id);
 
 	if (rc != 1) return rc;
-	*row = (struct finish_row){ (enum job_state)sqlite3_column_int(st, 0),
-				    sqlite3_column_int64(st, 1),
-				    sqlite3_column_int64(st, 2),
-				    sqlite3_column_int64(st, 3),
-				    sqlite3_column_int64(st, 4),
-				    sqlite3_column_int64(st, 5),
-				    sqlite3_column_int64(st, 6) };
+	*row = (struct finish_row){(enum job_state)sqlite3_column_int(st, 0),
+				   sqlite3_column_int64(st, 1),
+				   sqlite3_column_int64(st, 2),
+				   sqlite3_column_int64(st, 3),
+				   sqlite3_column_int64(st, 4),
+				   sqlite3_column_int64(st, 5),
+				   sqlite3_column_int64(st, 6)};
 	store_end(st);
 	return 1;
 }
@@ -94,7 +94,7 @@ static int finish_rcpts(struct store *s, const struct store_finish *f, struct fi
 
 static int finish_event(struct store *s, const struct store_finish *f, int64_t now, int64_t *seq)
 {
-	struct job_result r = { 0 };
+	struct job_result r = {0};
 	struct str json = f->event;
 
 	*seq = 0;
@@ -150,7 +150,7 @@ static void finish_tally(struct store *s, const struct store_finish *f)
 int store_op_finish(struct store *s, struct store_finish *f)
 {
 	struct store_claim_slot *c = store_claim_find(s, f->id);
-	struct finish_row row = { 0 };
+	struct finish_row row = {0};
 	int64_t seq;
 
 	if (!c || c->ending) return ERR_NOT_FOUND;
@@ -179,7 +179,7 @@ int store_op_finish(struct store *s, struct store_finish *f)
 int store_job_give_up(struct store *s, int64_t id, enum job_reason reason, const char *why, struct str event)
 {
 	int64_t now = hal_clock_wall_ms(NULL), seq;
-	struct job_result r = { .kind = JOB_RESULT_FAILED, .error = str_from(why) };
+	struct job_result r = {.kind = JOB_RESULT_FAILED, .error = str_from(why)};
 	int rc;
 
 	if (!event.len || event.len >= sizeof s->event) {
@@ -209,19 +209,19 @@ static int end_row_read(struct store *s, int64_t id, struct end_row *row)
 	int rc = store_row(s, SQL_END_JOB, &st, "i", id);
 
 	if (rc != 1) return rc < 0 ? rc : ERR_NOT_FOUND;
-	*row = (struct end_row){ (enum job_state)sqlite3_column_int(st, 0),
-				 sqlite3_column_int64(st, 3),
-				 sqlite3_column_int64(st, 4),
-				 sqlite3_column_int64(st, 5),
-				 sqlite3_column_int64(st, 6),
-				 sqlite3_column_int64(st, 7) };
+	*row = (struct end_row){(enum job_state)sqlite3_column_int(st, 0),
+				sqlite3_column_int64(st, 3),
+				sqlite3_column_int64(st, 4),
+				sqlite3_column_int64(st, 5),
+				sqlite3_column_int64(st, 6),
+				sqlite3_column_int64(st, 7)};
 	store_end(st);
 	return 0;
 }
 
 int store_op_cancel(struct store *s, struct store_cancel *c)
 {
-	struct end_row row = { 0 };
+	struct end_row row = {0};
 	int rc = end_row_read(s, c->id, &row);
 
 	if (rc < 0) return rc;
@@ -234,7 +234,7 @@ int store_op_cancel(struct store *s, struct store_cancel *c)
 int store_job_requeue(struct store *s, int64_t id)
 {
 	int64_t now = hal_clock_wall_ms(NULL), sent = 0;
-	struct end_row row = { 0 };
+	struct end_row row = {0};
 	int rc = end_row_read(s, id, &row);
 
 	if (rc == 0 && !row.src_len) return ERR_STATE; /* its original was lost: there is nothing to send */
@@ -260,7 +260,7 @@ int store_job_requeue(struct store *s, int64_t id)
 static int requeue_one(struct store *s, int64_t id)
 {
 	int64_t now = hal_clock_wall_ms(NULL);
-	struct end_row row = { 0 };
+	struct end_row row = {0};
 	int rc = end_row_read(s, id, &row);
 
 	if (rc < 0) return rc;

@@ -8,7 +8,8 @@ uint64_t store_sum(uint64_t sum, const void *bytes, size_t len)
 	const unsigned char *p = bytes;
 
 	/* FNV-1a: finds damage by chance, not by intent. */
-	for (size_t i = 0; i < len; i++) sum = (sum ^ p[i]) * 1099511628211u;
+	for (size_t i = 0; i < len; i++)
+		sum = (sum ^ p[i]) * 1099511628211u;
 	return sum;
 }
 
@@ -26,7 +27,8 @@ static struct str cut(struct str v, size_t max)
 {
 	if (v.len <= max) return v;
 	v.len = max;
-	while (v.len && ((unsigned char)v.ptr[v.len] & 0xc0) == 0x80) v.len--;
+	while (v.len && ((unsigned char)v.ptr[v.len] & 0xc0) == 0x80)
+		v.len--;
 	return v;
 }
 
@@ -259,7 +261,7 @@ static int claim_one(struct store *s, int64_t id, struct store_claimed *c)
 	if (len != c->src_len) return store_missing(s);
 	log_error("store", "original damaged -> job failed", LOG_INT("id", id));
 	rc = store_job_give_up(s, id, JOB_REASON_BAD, "the stored original is damaged",
-			       (struct str){ NULL, 0 });
+			       (struct str){NULL, 0});
 	return rc < 0 ? rc : 0;
 }
 
@@ -275,7 +277,7 @@ static int claim_priority(struct store *s, struct store_claim *c, enum job_prior
 		if (store_claim_find(s, id)) continue;
 		rc = claim_one(s, id, &c->jobs[c->count]);
 		if (rc != 1) continue;
-		s->claims[s->claims_used++] = (struct store_claim_slot){ .id = id, .fresh = true };
+		s->claims[s->claims_used++] = (struct store_claim_slot){.id = id, .fresh = true};
 		c->count++;
 	}
 	store_end(st);

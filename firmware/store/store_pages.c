@@ -52,7 +52,7 @@ static bool read_exactly(struct hal_file *f, int64_t at, unsigned char *out, siz
 static bool frame_good(struct pages *p, uint32_t i, const unsigned char *salts, bool big,
 		       unsigned char *before, unsigned char *header)
 {
-	uint32_t sum[2] = { be32(before), be32(before + 4) };
+	uint32_t sum[2] = {be32(before), be32(before + 4)};
 	int64_t at = WAL_HEADER + (int64_t)i * FRAME;
 
 	if (!read_exactly(&p->wal, at, header, FRAME_HEADER)) return false;
@@ -190,7 +190,7 @@ static size_t varint(const unsigned char *p, const unsigned char *end, uint64_t 
 
 static size_t value_size(uint64_t serial)
 {
-	static const unsigned char sizes[12] = { 0, 1, 2, 3, 4, 6, 8, 8, 0, 0, 0, 0 };
+	static const unsigned char sizes[12] = {0, 1, 2, 3, 4, 6, 8, 8, 0, 0, 0, 0};
 
 	return serial < 12 ? sizes[serial] : (size_t)((serial - 12) / 2);
 }
@@ -199,7 +199,7 @@ static void value_read(struct pages_value *v, uint64_t serial, const unsigned ch
 {
 	uint64_t n = len && (bytes[0] & 0x80) ? UINT64_MAX : 0;
 
-	*v = (struct pages_value){ .type = PAGES_INT, .bytes = bytes, .len = len };
+	*v = (struct pages_value){.type = PAGES_INT, .bytes = bytes, .len = len};
 	if (serial == 0 || serial == 10 || serial == 11)
 		v->type = PAGES_NULL;
 	else if (serial == 7)
@@ -209,7 +209,8 @@ static void value_read(struct pages_value *v, uint64_t serial, const unsigned ch
 	else if (serial >= 12)
 		v->type = serial & 1 ? PAGES_TEXT : PAGES_BLOB;
 	if (serial < 1 || serial > 6) return;
-	for (size_t i = 0; i < len; i++) n = n << 8 | bytes[i];
+	for (size_t i = 0; i < len; i++)
+		n = n << 8 | bytes[i];
 	v->n = (int64_t)n;
 }
 

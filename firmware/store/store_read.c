@@ -99,7 +99,7 @@ static bool label_is(struct str wanted, const char *have)
 static bool contains(const char *text, struct str q)
 {
 	for (struct str t = str_from(text); t.len >= q.len; t.ptr++, t.len--) {
-		if (str_eq_nocase((struct str){ t.ptr, q.len }, q)) return true;
+		if (str_eq_nocase((struct str){t.ptr, q.len}, q)) return true;
 	}
 	return false;
 }
@@ -243,12 +243,12 @@ int store_op_attempt_list(struct store *s, struct store_attempt_list *l)
 		}
 		if (rc != 1) break;
 		struct store_attempt *a = &l->attempts[l->count++];
-		*a = (struct store_attempt){ .n = (unsigned)sqlite3_column_int(st, 0),
-					     .started_ms = sqlite3_column_int64(st, 1),
-					     .ended_ms = sqlite3_column_int64(st, 2),
-					     .next_ms = sqlite3_column_int64(st, 3),
-					     .counted = true,
-					     .code = sqlite3_column_int(st, 4) };
+		*a = (struct store_attempt){.n = (unsigned)sqlite3_column_int(st, 0),
+					    .started_ms = sqlite3_column_int64(st, 1),
+					    .ended_ms = sqlite3_column_int64(st, 2),
+					    .next_ms = sqlite3_column_int64(st, 3),
+					    .counted = true,
+					    .code = sqlite3_column_int(st, 4)};
 		store_column(st, 5, a->host, sizeof a->host);
 		store_column(st, 6, a->text, sizeof a->text);
 	}
@@ -266,7 +266,7 @@ static enum store_rcpt_state rcpt_state(enum job_state job, enum store_rcpt_stat
 int store_op_rcpt_list(struct store *s, struct store_rcpt_list *l)
 {
 	sqlite3_stmt *st;
-	struct store_rcpt ends = { 0 }; /* code and text as the job's last try or end has them */
+	struct store_rcpt ends = {0}; /* code and text as the job's last try or end has them */
 	int rc = store_row(s, SQL_JOB_RCPT, &st, "i", l->id);
 
 	l->count = 0;
@@ -337,7 +337,7 @@ static int oldest(struct store *s)
 
 int store_op_status(struct store *s, struct store_status *st)
 {
-	struct hal_storage_info info = { 0 };
+	struct hal_storage_info info = {0};
 	struct store_op op = st->op;
 
 	int rc = s->db ? oldest(s) : 0;

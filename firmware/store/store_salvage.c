@@ -98,7 +98,7 @@ static int row_put(struct salvage *v, enum store_sql which, const struct pages_r
 
 static struct str text_of(const struct pages_value *v)
 {
-	return (struct str){ (const char *)v->bytes, v->type == PAGES_TEXT ? v->len : 0 };
+	return (struct str){(const char *)v->bytes, v->type == PAGES_TEXT ? v->len : 0};
 }
 
 /* A free page holds rows as they once were: a job on it is believed only while its identity says that it
@@ -211,8 +211,7 @@ static int check_jobs(struct salvage *v)
 		if (rc >= 0) rc = src_sum(s, id, &len, &sum);
 		if (rc >= 0 && (len != want_len || sum != want_sum)) {
 			if (pending)
-				rc = store_job_give_up(s, id, JOB_REASON_BAD, WHY_SRC,
-						       (struct str){ NULL, 0 });
+				rc = store_job_give_up(s, id, JOB_REASON_BAD, WHY_SRC, (struct str){NULL, 0});
 			if (rc >= 0) rc = store_write(s, SQL_SALVAGE_NO_SRC, "i", id);
 			if (rc >= 0) rc = store_write(s, SQL_REMOVE_SRC, "i", STORE_SRC_KEY(id, 0));
 			v->lost++;
@@ -389,7 +388,7 @@ static int fill_new(struct salvage *v)
 
 int store_salvage(struct store *s)
 {
-	struct salvage v = { .s = s };
+	struct salvage v = {.s = s};
 	char name[64];
 
 	log_error("store", "database damaged -> salvage begins");
@@ -398,7 +397,7 @@ int store_salvage(struct store *s)
 	if (rc == ERR_NO_SPACE) {
 		store_space_clear(s);
 		store_space_quarantine(s);
-		v = (struct salvage){ .s = s };
+		v = (struct salvage){.s = s};
 		rc = fill_new(&v);
 	}
 	snprintf(name, sizeof name, STORE_CORRUPT "%u", s->quarantined + 1);

@@ -34,7 +34,7 @@ static const char schema_1[] =
 
 /* Step n leads from version n to n + 1. A step keeps the database readable by the program before it: it adds
  * tables, indexes, and columns at the end; store_pages.c must know the number of columns. */
-static const char *const migrations[STORE_VERSION] = { schema_1 };
+static const char *const migrations[STORE_VERSION] = {schema_1};
 
 static int db_migrate(struct store *s, int64_t version)
 {
@@ -43,7 +43,8 @@ static int db_migrate(struct store *s, int64_t version)
 
 	if (version == STORE_VERSION) return 0;
 	rc = store_begin(s);
-	for (int64_t v = version; rc == 0 && v < STORE_VERSION; v++) rc = store_exec(s, migrations[v]);
+	for (int64_t v = version; rc == 0 && v < STORE_VERSION; v++)
+		rc = store_exec(s, migrations[v]);
 	snprintf(sql, sizeof sql, "PRAGMA user_version=%d", STORE_VERSION);
 	if (rc == 0) rc = store_exec(s, sql);
 	if (rc == 0) rc = store_commit(s);
@@ -217,7 +218,7 @@ static int count_ids(struct store *s, struct store_tally *t)
 
 int store_count(struct store *s)
 {
-	struct store_tally t = { .next_expiry_ms = INT64_MAX };
+	struct store_tally t = {.next_expiry_ms = INT64_MAX};
 	int64_t last, next;
 	int rc = count_ids(s, &t);
 

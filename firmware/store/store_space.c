@@ -161,7 +161,7 @@ static int look_at_one(void *arg, const char *name)
 
 void store_space_quarantine(struct store *s)
 {
-	struct quarantine q = { 0 };
+	struct quarantine q = {0};
 
 	hal_storage_list("", look_at_one, &q);
 	s->quarantined = (unsigned)q.newest;
@@ -171,7 +171,7 @@ void store_space_quarantine(struct store *s)
 /* When space is short the oldest goes, as long as `keep` are left. */
 static bool drop_quarantine(struct store *s, unsigned keep)
 {
-	struct quarantine q = { 0 };
+	struct quarantine q = {0};
 	char name[64];
 
 	hal_storage_list("", look_at_one, &q);

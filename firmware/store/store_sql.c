@@ -164,7 +164,7 @@ struct str store_column_str(sqlite3_stmt *st, int column)
 {
 	const char *text = (const char *)sqlite3_column_text(st, column);
 
-	return (struct str){ text, text ? (size_t)sqlite3_column_bytes(st, column) : 0 };
+	return (struct str){text, text ? (size_t)sqlite3_column_bytes(st, column) : 0};
 }
 
 void store_column(sqlite3_stmt *st, int column, char *out, size_t cap)
@@ -173,7 +173,8 @@ void store_column(sqlite3_stmt *st, int column, char *out, size_t cap)
 
 	if (v.len >= cap) {
 		v.len = cap - 1;
-		while (v.len && ((unsigned char)v.ptr[v.len] & 0xc0) == 0x80) v.len--;
+		while (v.len && ((unsigned char)v.ptr[v.len] & 0xc0) == 0x80)
+			v.len--;
 	}
 	if (v.len) memcpy(out, v.ptr, v.len);
 	out[v.len] = '\0';
@@ -203,7 +204,8 @@ int store_commit(struct store *s)
 
 void store_rollback(struct store *s)
 {
-	for (int i = 0; i < SQL_COUNT; i++) store_end(s->statements[i]);
+	for (int i = 0; i < SQL_COUNT; i++)
+		store_end(s->statements[i]);
 	/* After some errors SQLite has rolled back by itself; then there is nothing to do and nothing to
 	 * report. */
 	if (s->db && !sqlite3_get_autocommit(s->db)) sqlite3_exec(s->db, "ROLLBACK", NULL, NULL, NULL);

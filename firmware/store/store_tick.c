@@ -153,7 +153,7 @@ static int tick_expiry(struct store *s, int64_t now, struct store_tick *t)
 	store_end(st);
 	for (unsigned i = 0; rc >= 0 && i < count; i++)
 		rc = store_job_give_up(s, ids[i], JOB_REASON_EXPIRED, "expired before it could be sent",
-				       (struct str){ NULL, 0 });
+				       (struct str){NULL, 0});
 	if (rc < 0) return rc;
 	t->expired += count;
 	if (count == batch) return 0;
@@ -300,7 +300,8 @@ int store_op_hold(struct store *s, struct store_hold *h)
 
 		rc = store_query(s, SQL_HOLD_DUE, &st, "siii", h->provider, I64(p), now,
 				 I64(batch - h->count));
-		while (rc >= 0 && (rc = store_step(s, st)) == 1) ids[n++] = sqlite3_column_int64(st, 0);
+		while (rc >= 0 && (rc = store_step(s, st)) == 1)
+			ids[n++] = sqlite3_column_int64(st, 0);
 		store_end(st);
 		for (unsigned i = 0; rc >= 0 && i < n; i++)
 			rc = store_write(s, SQL_DUE_NOW, "ii", ids[i], now);
@@ -349,7 +350,8 @@ static int purge_recipient(struct store *s, struct store_purge *p)
 
 		rc = store_query(s, SQL_LIST_ALL, &st, "ii", p->at_next ? p->at_next : INT64_MAX,
 				 I64(WALK_PIECE));
-		while (rc >= 0 && (rc = store_step(s, st)) == 1) ids[n++] = sqlite3_column_int64(st, 0);
+		while (rc >= 0 && (rc = store_step(s, st)) == 1)
+			ids[n++] = sqlite3_column_int64(st, 0);
 		store_end(st);
 		for (unsigned i = 0; rc >= 0 && i < n && p->count < p->batch; i++) {
 			p->at_next = ids[i];

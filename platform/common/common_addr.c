@@ -32,9 +32,7 @@ const char *hal_addr_text(const struct hal_addr *a, char *text, unsigned cap)
 		inet_ntop(AF_INET6, a->bytes, ip, sizeof ip);
 		snprintf(text, cap, "[%s]:%u", ip, a->port);
 		break;
-	case HAL_FAMILY_NONE:
-		snprintf(text, cap, "?:%u", a->port);
-		break;
+	case HAL_FAMILY_NONE: snprintf(text, cap, "?:%u", a->port); break;
 	}
 	return text;
 }
@@ -44,8 +42,7 @@ int hal_addr_is_loopback(const struct hal_addr *a)
 	static const unsigned char one[16] = {[15] = 1};
 	static const unsigned char mapped[13] = {[10] = 0xff, [11] = 0xff, [12] = 127};
 
-	if (a->family == HAL_FAMILY_IP4)
-		return a->bytes[0] == 127;
+	if (a->family == HAL_FAMILY_IP4) return a->bytes[0] == 127;
 	if (a->family == HAL_FAMILY_IP6)
 		return memcmp(a->bytes, one, 16) == 0 || memcmp(a->bytes, mapped, 13) == 0;
 	return 0;

@@ -4,7 +4,7 @@
 #include "base/err.h"
 #include "common.h"
 
-#define NAME_BYTES_MAX 253
+#define NAME_BYTES_MAX  253
 #define LABEL_BYTES_MAX 63
 
 /* RFC 1123 section 2.1; the underscore is no host name, but operators use it; a dot at the end is allowed. */
@@ -12,22 +12,19 @@ static bool name_valid(const char *host)
 {
 	size_t len = strlen(host), label = 0;
 
-	if (len == 0 || len > NAME_BYTES_MAX + 1)
-		return false;
+	if (len == 0 || len > NAME_BYTES_MAX + 1) return false;
 	for (size_t i = 0; i < len; i++) {
 		char c = host[i];
-		bool letter = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '_';
+		bool letter = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
+			      c == '_';
 
 		if (c == '.') {
-			if (label == 0 || host[i - 1] == '-')
-				return false;
+			if (label == 0 || host[i - 1] == '-') return false;
 			label = 0;
 			continue;
 		}
-		if (!letter && (c != '-' || label == 0))
-			return false;
-		if (++label > LABEL_BYTES_MAX)
-			return false;
+		if (!letter && (c != '-' || label == 0)) return false;
+		if (++label > LABEL_BYTES_MAX) return false;
 	}
 	return host[len - 1] != '-';
 }
@@ -36,18 +33,12 @@ int common_dns_local(const char *host, uint16_t port, struct hal_addr *out, size
 {
 	int n = 0;
 
-	if (cap == 0)
-		return ERR_INVALID;
-	if (hal_addr_parse(host, port, out) == 0)
-		return 1;
-	if (!name_valid(host))
-		return ERR_INVALID;
+	if (cap == 0) return ERR_INVALID;
+	if (hal_addr_parse(host, port, out) == 0) return 1;
+	if (!name_valid(host)) return ERR_INVALID;
 	/* RFC 6761 section 6.3: never asked of a server. */
-	if (strcasecmp(host, "localhost") != 0 && strcasecmp(host, "localhost.") != 0)
-		return 0;
-	if (hal_addr_parse("127.0.0.1", port, &out[n]) == 0)
-		n++;
-	if (cap > 1 && hal_addr_parse("::1", port, &out[n]) == 0)
-		n++;
+	if (strcasecmp(host, "localhost") != 0 && strcasecmp(host, "localhost.") != 0) return 0;
+	if (hal_addr_parse("127.0.0.1", port, &out[n]) == 0) n++;
+	if (cap > 1 && hal_addr_parse("::1", port, &out[n]) == 0) n++;
 	return n;
 }

@@ -10,15 +10,12 @@ bool common_path_is_root(const char *path)
 
 bool common_path_valid(const char *path)
 {
-	if (path[0] == '\0' || strlen(path) >= HAL_PATH_MAX)
-		return false;
+	if (path[0] == '\0' || strlen(path) >= HAL_PATH_MAX) return false;
 	for (const char *p = path[0] == '/' ? path + 1 : path;;) {
 		size_t n = strcspn(p, "/");
 
-		if (n == 0 || (n == 1 && p[0] == '.') || (n == 2 && p[0] == '.' && p[1] == '.'))
-			return false;
-		if (p[n] == '\0')
-			return true;
+		if (n == 0 || (n == 1 && p[0] == '.') || (n == 2 && p[0] == '.' && p[1] == '.')) return false;
+		if (p[n] == '\0') return true;
 		p += n + 1;
 	}
 }

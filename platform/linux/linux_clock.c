@@ -18,8 +18,7 @@ int64_t hal_clock_mono_ms(void)
 	struct timespec ts;
 
 	/* BOOTTIME goes on while the device is suspended. */
-	if (clock_gettime(CLOCK_BOOTTIME, &ts) != 0)
-		clock_gettime(CLOCK_MONOTONIC, &ts);
+	if (clock_gettime(CLOCK_BOOTTIME, &ts) != 0) clock_gettime(CLOCK_MONOTONIC, &ts);
 	return (int64_t)ts.tv_sec * 1000 + ts.tv_nsec / 1000000 + 1;
 }
 
@@ -39,8 +38,7 @@ int64_t hal_clock_wall_ms(bool *set)
 	pthread_mutex_lock(&floor_mutex);
 	int64_t floor = floor_ms, running = floor_ms + hal_clock_mono_ms() - floor_at_ms;
 	pthread_mutex_unlock(&floor_mutex);
-	if (set != NULL)
-		*set = device >= floor;
+	if (set != NULL) *set = device >= floor;
 	return device >= floor ? device : running;
 }
 
@@ -66,10 +64,8 @@ void hal_clock_sleep_until(int64_t mono_ms)
 	for (;;) {
 		int64_t left = linux_left_ms(mono_ms);
 
-		if (left == 0)
-			return;
-		if (left > SLICE_MS)
-			left = SLICE_MS;
+		if (left == 0) return;
+		if (left > SLICE_MS) left = SLICE_MS;
 		struct timespec ts = {(time_t)(left / 1000), (long)(left % 1000) * 1000000};
 		clock_nanosleep(CLOCK_BOOTTIME, 0, &ts, NULL);
 	}

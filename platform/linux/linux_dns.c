@@ -17,8 +17,8 @@
 /* Questions at a time, those included whose asker has gone: a resolver that hangs holds them for some
  * seconds. */
 #define QUESTIONS_MAX 8
-#define ANSWERS_MAX 16
-#define STACK_BYTES (256u << 10) /* glibc's resolver lives on the stack */
+#define ANSWERS_MAX   16
+#define STACK_BYTES   (256u << 10) /* glibc's resolver lives on the stack */
 
 enum question_state { QUESTION_FREE, QUESTION_ASKED, QUESTION_ANSWERED };
 
@@ -48,10 +48,8 @@ static int err_of(int eai)
 	case EAI_NODATA:
 #endif
 		return ERR_DNS_NO_NAME;
-	case EAI_MEMORY:
-		return ERR_NO_MEMORY;
-	default:
-		return ERR_DNS;
+	case EAI_MEMORY: return ERR_NO_MEMORY;
+	default: return ERR_DNS;
 	}
 }
 
@@ -89,12 +87,10 @@ static void *resolver_main(void *arg)
 	/* host is not changed while the question is asked. */
 	int rc = getaddrinfo(q->host, NULL, &hints, &list);
 	int result = rc == 0 ? answers_from(list, answers) : err_of(rc);
-	if (rc == 0)
-		freeaddrinfo(list);
+	if (rc == 0) freeaddrinfo(list);
 
 	pthread_mutex_lock(&mutex);
-	if (result > 0)
-		memcpy(q->answers, answers, (size_t)result * sizeof answers[0]);
+	if (result > 0) memcpy(q->answers, answers, (size_t)result * sizeof answers[0]);
 	q->result = result;
 	q->state = q->deserted ? QUESTION_FREE : QUESTION_ANSWERED;
 	pthread_cond_broadcast(&changed);
@@ -107,8 +103,7 @@ static int resolver_start(struct question *q)
 	pthread_attr_t attr;
 	pthread_t t;
 
-	if (pthread_attr_init(&attr) != 0)
-		return ERR_NO_MEMORY;
+	if (pthread_attr_init(&attr) != 0) return ERR_NO_MEMORY;
 	pthread_attr_setstacksize(&attr, STACK_BYTES);
 	pthread_attr_setdetachstate(&attr, PTHREAD_CREATE_DETACHED);
 	int rc = pthread_create(&t, &attr, resolver_main, q);
@@ -121,16 +116,14 @@ static struct question *question_take(int64_t deadline_ms)
 {
 	for (;;) {
 		for (size_t i = 0; i < QUESTIONS_MAX; i++)
-			if (questions[i].state == QUESTION_FREE)
-				return &questions[i];
-		if (linux_cond_wait(&changed, &mutex, deadline_ms) < 0)
-			return NULL;
+			if (questions[i].state == QUESTION_FREE) return &questions[i];
+		if (linux_cond_wait(&changed, &mutex, deadline_ms) < 0) return NULL;
 	}
 }
 
 /* Under the mutex. */
 static int question_ask(struct question *q, const char *host, struct hal_addr *out, size_t cap,
-                        int64_t deadline_ms)
+			int64_t deadline_ms)
 {
 	q->deserted = false;
 	snprintf(q->host, sizeof q->host, "%s", host);
@@ -146,10 +139,8 @@ static int question_ask(struct question *q, const char *host, struct hal_addr *o
 		}
 	}
 	int n = q->result;
-	if (n > 0 && (size_t)n > cap)
-		n = (int)cap;
-	if (n > 0)
-		memcpy(out, q->answers, (size_t)n * sizeof *out);
+	if (n > 0 && (size_t)n > cap) n = (int)cap;
+	if (n > 0) memcpy(out, q->answers, (size_t)n * sizeof *out);
 	q->state = QUESTION_FREE;
 	pthread_cond_broadcast(&changed);
 	return n;
@@ -159,8 +150,7 @@ int hal_dns_resolve(const char *host, uint16_t port, struct hal_addr *out, size_
 {
 	int n = common_dns_local(host, port, out, cap);
 
-	if (n != 0)
-		return n;
+	if (n != 0) return n;
 	pthread_once(&once, cond_make);
 	pthread_mutex_lock(&mutex);
 	struct question *q = question_take(deadline_ms);

@@ -10,8 +10,7 @@ static char host[65];
 
 static void host_read(void)
 {
-	if (gethostname(host, sizeof host - 1) < 0 || host[0] == '\0')
-		strcpy(host, "localhost");
+	if (gethostname(host, sizeof host - 1) < 0 || host[0] == '\0') strcpy(host, "localhost");
 }
 
 const char *hal_ident_host(void)
@@ -25,10 +24,8 @@ int64_t hal_ident_rss_bytes(void)
 	long long size = 0, resident = 0;
 	FILE *f = fopen("/proc/self/statm", "re");
 
-	if (f == NULL)
-		return 0;
-	if (fscanf(f, "%lld %lld", &size, &resident) != 2)
-		resident = 0;
+	if (f == NULL) return 0;
+	if (fscanf(f, "%lld %lld", &size, &resident) != 2) resident = 0;
 	fclose(f);
 	return (int64_t)resident * sysconf(_SC_PAGESIZE);
 }
@@ -39,11 +36,9 @@ int64_t hal_ident_rss_peak_bytes(void)
 	char line[128];
 	FILE *f = fopen("/proc/self/status", "re");
 
-	if (f == NULL)
-		return 0;
+	if (f == NULL) return 0;
 	while (fgets(line, sizeof line, f) != NULL)
-		if (sscanf(line, "VmHWM: %lld kB", &kb) == 1)
-			break;
+		if (sscanf(line, "VmHWM: %lld kB", &kb) == 1) break;
 	fclose(f);
 	return (int64_t)kb * 1024;
 }

@@ -18,8 +18,7 @@ static void wish_send(char letter)
 	int e = errno;
 
 	/* A full pipe has enough wishes in it. */
-	if (write(pipe_fds[1], &letter, 1) < 0)
-		errno = e;
+	if (write(pipe_fds[1], &letter, 1) < 0) errno = e;
 	errno = e;
 }
 
@@ -33,8 +32,7 @@ void hal_lifecycle_init(void)
 	static const int signals[] = {SIGHUP, SIGTERM, SIGINT};
 	struct sigaction action = {.sa_handler = on_signal, .sa_flags = SA_RESTART};
 
-	if (pipe_fds[0] < 0)
-		CHECK(pipe2(pipe_fds, O_CLOEXEC | O_NONBLOCK) == 0);
+	if (pipe_fds[0] < 0) CHECK(pipe2(pipe_fds, O_CLOEXEC | O_NONBLOCK) == 0);
 	sigemptyset(&action.sa_mask);
 	for (size_t i = 0; i < sizeof signals / sizeof signals[0]; i++)
 		sigaction(signals[i], &action, NULL);
@@ -61,8 +59,7 @@ enum hal_wish hal_lifecycle_wait(int64_t deadline_ms)
 
 void hal_lifecycle_wish(enum hal_wish wish)
 {
-	if (wish != HAL_WISH_NONE)
-		wish_send(wish == HAL_WISH_RELOAD ? 'r' : 's');
+	if (wish != HAL_WISH_NONE) wish_send(wish == HAL_WISH_RELOAD ? 'r' : 's');
 }
 
 void hal_lifecycle_ready(void)

@@ -16,7 +16,7 @@
 #include "hal_link.h"
 #include "linux/linux.h"
 
-#define LOOK_MS 1000
+#define LOOK_MS          1000
 #define IP6_SCOPE_GLOBAL 0 /* as /proc/net/if_inet6 has it */
 
 static pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER;
@@ -39,7 +39,7 @@ static void events_open(void)
 	struct sockaddr_nl at = {
 		.nl_family = AF_NETLINK,
 		.nl_groups = RTMGRP_LINK | RTMGRP_IPV4_IFADDR | RTMGRP_IPV6_IFADDR | RTMGRP_IPV4_ROUTE |
-	                     RTMGRP_IPV6_ROUTE,
+			     RTMGRP_IPV6_ROUTE,
 	};
 
 	events_tried = true;
@@ -60,8 +60,7 @@ static bool events_take(void)
 		any = true;
 	int e = 0;
 	socklen_t len = sizeof e;
-	if (getsockopt(events_fd, SOL_SOCKET, SO_ERROR, &e, &len) == 0 && e != 0)
-		any = true;
+	if (getsockopt(events_fd, SOL_SOCKET, SO_ERROR, &e, &len) == 0 && e != 0) any = true;
 	return any;
 }
 
@@ -71,8 +70,7 @@ static void mix_routes(uint64_t *h)
 	FILE *f = fopen("/proc/net/route", "re");
 	char line[256], name[32], to[16], gateway[16];
 
-	if (f == NULL)
-		return;
+	if (f == NULL) return;
 	while (fgets(line, sizeof line, f) != NULL) {
 		if (sscanf(line, "%31s %15s %15s", name, to, gateway) != 3 || strcmp(to, "00000000") != 0)
 			continue;
@@ -94,26 +92,21 @@ static bool look_ip4(uint64_t *h, bool *others)
 		struct ifreq r;
 		char *name = line + strspn(line, " "), *colon = strchr(name, ':');
 
-		if (colon == NULL || colon - name >= (int)sizeof r.ifr_name)
-			continue;
+		if (colon == NULL || colon - name >= (int)sizeof r.ifr_name) continue;
 		*colon = '\0';
 		memset(&r, 0, sizeof r);
 		strcpy(r.ifr_name, name);
-		if (ioctl(fd, SIOCGIFFLAGS, &r) < 0 || (r.ifr_flags & IFF_LOOPBACK))
-			continue;
+		if (ioctl(fd, SIOCGIFFLAGS, &r) < 0 || (r.ifr_flags & IFF_LOOPBACK)) continue;
 		*others = true;
-		if (!(r.ifr_flags & IFF_UP) || !(r.ifr_flags & IFF_RUNNING))
-			continue;
+		if (!(r.ifr_flags & IFF_UP) || !(r.ifr_flags & IFF_RUNNING)) continue;
 		mix(h, name, strlen(name));
 		if (ioctl(fd, SIOCGIFADDR, &r) == 0) {
 			mix(h, &r.ifr_addr, sizeof r.ifr_addr);
 			up = true;
 		}
 	}
-	if (fd >= 0)
-		close(fd);
-	if (f != NULL)
-		fclose(f);
+	if (fd >= 0) close(fd);
+	if (f != NULL) fclose(f);
 	return up;
 }
 
@@ -127,15 +120,12 @@ static bool look_ip6(uint64_t *h)
 	bool up = false;
 
 	while (f != NULL && fgets(line, sizeof line, f) != NULL) {
-		if (sscanf(line, "%39s %*s %*s %x %x", address, &scope, &flags) != 3)
-			continue;
-		if (scope != IP6_SCOPE_GLOBAL || (flags & IFA_F_TENTATIVE))
-			continue;
+		if (sscanf(line, "%39s %*s %*s %x %x", address, &scope, &flags) != 3) continue;
+		if (scope != IP6_SCOPE_GLOBAL || (flags & IFA_F_TENTATIVE)) continue;
 		mix(h, address, strlen(address));
 		up = true;
 	}
-	if (f != NULL)
-		fclose(f);
+	if (f != NULL) fclose(f);
 	return up;
 }
 
@@ -149,8 +139,7 @@ static void look(void)
 	bool ip6 = look_ip6(&h);
 	mix_routes(&h);
 	current.up = ip4 || ip6 || !others;
-	if (h != fingerprint)
-		current.generation++;
+	if (h != fingerprint) current.generation++;
 	fingerprint = h;
 }
 

@@ -22,8 +22,7 @@ static bool fill(struct sockaddr_un *un, const char *path)
 {
 	memset(un, 0, sizeof(*un));
 	un->sun_family = AF_UNIX;
-	if (strlen(path) >= sizeof(un->sun_path))
-		return false;
+	if (strlen(path) >= sizeof(un->sun_path)) return false;
 	strcpy(un->sun_path, path);
 	return true;
 }
@@ -32,12 +31,9 @@ static bool fill(struct sockaddr_un *un, const char *path)
 static int connect_until(int fd, const struct sockaddr_un *un, int64_t deadline_ms)
 {
 	for (;;) {
-		if (connect(fd, (const struct sockaddr *)un, sizeof(*un)) == 0)
-			return 0;
-		if (errno != EAGAIN && errno != EINTR)
-			break;
-		if (hal_clock_mono_ms() >= deadline_ms)
-			return ERR_TIMEOUT;
+		if (connect(fd, (const struct sockaddr *)un, sizeof(*un)) == 0) return 0;
+		if (errno != EAGAIN && errno != EINTR) break;
+		if (hal_clock_mono_ms() >= deadline_ms) return ERR_TIMEOUT;
 		hal_clock_sleep_until(hal_clock_in(10));
 	}
 	return errno == ENOENT || errno == ECONNREFUSED ? ERR_NO_GATEWAY
@@ -50,16 +46,12 @@ int hal_local_connect(struct hal_socket *s, const char *path, int64_t deadline_m
 	struct sockaddr_un un;
 	int fd, rc;
 
-	if (!fill(&un, path))
-		return ERR_INVALID;
+	if (!fill(&un, path)) return ERR_INVALID;
 	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-	if (fd < 0)
-		return ERR_NO_MEMORY;
+	if (fd < 0) return ERR_NO_MEMORY;
 	rc = connect_until(fd, &un, deadline_ms);
-	if (rc == 0)
-		rc = linux_socket_adopt(s, fd);
-	if (rc < 0)
-		close(fd);
+	if (rc == 0) rc = linux_socket_adopt(s, fd);
+	if (rc < 0) close(fd);
 	return rc;
 }
 
@@ -101,8 +93,7 @@ static uint16_t bound_port(int fd)
 	struct sockaddr_storage ss;
 	socklen_t len = sizeof(ss);
 
-	if (getsockname(fd, (struct sockaddr *)&ss, &len) < 0)
-		return 0;
+	if (getsockname(fd, (struct sockaddr *)&ss, &len) < 0) return 0;
 	return ntohs(ss.ss_family == AF_INET ? ((struct sockaddr_in *)&ss)->sin_port
 					     : ((struct sockaddr_in6 *)&ss)->sin6_port);
 }
@@ -114,11 +105,9 @@ int hal_local_listen_tcp(const struct hal_addr *at, struct hal_addr *bound)
 	int fd = socket(ss.ss_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 	int on = 1;
 
-	if (fd < 0)
-		return listen_error(errno);
+	if (fd < 0) return listen_error(errno);
 	setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on));
-	if (ss.ss_family == AF_INET6)
-		setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &on, sizeof(on));
+	if (ss.ss_family == AF_INET6) setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &on, sizeof(on));
 	if (bind(fd, (struct sockaddr *)&ss, len) < 0 || listen(fd, BACKLOG) < 0) {
 		int rc = listen_error(errno);
 
@@ -138,10 +127,8 @@ static int replace_stale(const char *path)
 	struct hal_socket probe;
 	struct stat st;
 
-	if (lstat(path, &st) < 0)
-		return errno == ENOENT ? 0 : ERR_DENIED;
-	if (!S_ISSOCK(st.st_mode))
-		return ERR_EXISTS;
+	if (lstat(path, &st) < 0) return errno == ENOENT ? 0 : ERR_DENIED;
+	if (!S_ISSOCK(st.st_mode)) return ERR_EXISTS;
 	if (hal_local_connect(&probe, path, hal_clock_in(1000)) == 0) {
 		hal_stream_close(&probe.stream);
 		return ERR_BUSY;
@@ -155,20 +142,16 @@ int hal_local_listen(const char *path, unsigned mode)
 	mode_t mask;
 	int fd, rc;
 
-	if (!fill(&un, path))
-		return ERR_INVALID;
+	if (!fill(&un, path)) return ERR_INVALID;
 	rc = replace_stale(path);
-	if (rc < 0)
-		return rc;
+	if (rc < 0) return rc;
 	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-	if (fd < 0)
-		return listen_error(errno);
+	if (fd < 0) return listen_error(errno);
 	/* Never more open than it shall be, not for a moment. */
 	mask = umask(0177);
 	rc = bind(fd, (struct sockaddr *)&un, sizeof(un)) < 0 ? listen_error(errno) : 0;
 	umask(mask);
-	if (rc == 0 && (chmod(path, (mode_t)mode) < 0 || listen(fd, BACKLOG) < 0))
-		rc = listen_error(errno);
+	if (rc == 0 && (chmod(path, (mode_t)mode) < 0 || listen(fd, BACKLOG) < 0)) rc = listen_error(errno);
 	if (rc < 0) {
 		close(fd);
 		return rc;
@@ -184,13 +167,10 @@ uint32_t hal_local_wait(const int *descriptors, unsigned count, int64_t deadline
 
 	for (unsigned i = 0; i < count; i++)
 		fds[i] = (struct pollfd){descriptors[i], POLLIN, 0};
-	if (left < 0 && deadline_ms != HAL_FOREVER)
-		left = 0;
-	if (poll(fds, count, left > 60000 ? 60000 : (int)left) <= 0)
-		return 0;
+	if (left < 0 && deadline_ms != HAL_FOREVER) left = 0;
+	if (poll(fds, count, left > 60000 ? 60000 : (int)left) <= 0) return 0;
 	for (unsigned i = 0; i < count; i++)
-		if (fds[i].revents)
-			ready |= UINT32_C(1) << i;
+		if (fds[i].revents) ready |= UINT32_C(1) << i;
 	return ready;
 }
 
@@ -198,15 +178,13 @@ int hal_local_accept(int listener)
 {
 	int fd = accept4(listener, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
 
-	if (fd >= 0)
-		return fd;
+	if (fd >= 0) return fd;
 	return errno == EMFILE || errno == ENFILE || errno == ENOMEM || errno == ENOBUFS ? ERR_NO_MEMORY
 											 : ERR_TIMEOUT;
 }
 
 void hal_local_close(int listener, const char *path)
 {
-	if (path)
-		unlink(path);
+	if (path) unlink(path);
 	close(listener);
 }

@@ -13,7 +13,7 @@
 
 #include "hal_log.h"
 
-#define WAIT_MS_MAX 100
+#define WAIT_MS_MAX     100
 #define FACILITY_DAEMON (3 << 3)
 
 static pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER;
@@ -26,8 +26,7 @@ void hal_log_open(enum hal_log_target to, const char *name)
 	pthread_mutex_lock(&mutex);
 	target = to;
 	snprintf(ident, sizeof ident, "%s", name);
-	if (syslog_fd >= 0)
-		close(syslog_fd);
+	if (syslog_fd >= 0) close(syslog_fd);
 	syslog_fd = -1;
 	pthread_mutex_unlock(&mutex);
 }
@@ -38,8 +37,7 @@ static void stderr_line(const char *line, size_t len)
 	struct pollfd p = {.fd = STDERR_FILENO, .events = POLLOUT};
 
 	/* A pipe that is ready takes at least PIPE_BUF bytes. */
-	if (poll(&p, 1, WAIT_MS_MAX) <= 0)
-		return;
+	if (poll(&p, 1, WAIT_MS_MAX) <= 0) return;
 	while (writev(STDERR_FILENO, parts, 2) < 0 && errno == EINTR)
 		;
 }
@@ -60,15 +58,15 @@ static void syslog_line(int level, const char *line, size_t len)
 	static const int severities[] = {3, 4, 6, 7};
 	char head[64];
 	int n = snprintf(head, sizeof head, "<%d>%s[%ld]: ", FACILITY_DAEMON | severities[level & 3], ident,
-	                 (long)getpid());
+			 (long)getpid());
 	struct iovec parts[2] = {{head, (size_t)n}, {(void *)(uintptr_t)line, len}};
 	struct msghdr m = {.msg_iov = parts, .msg_iovlen = 2};
 
 	/* Twice: the log daemon may have been restarted since. */
 	for (int i = 0; i < 2; i++) {
-		if (syslog_fd < 0)
-			syslog_connect();
-		if (syslog_fd < 0 || sendmsg(syslog_fd, &m, MSG_NOSIGNAL | MSG_DONTWAIT) >= 0 || errno == EAGAIN)
+		if (syslog_fd < 0) syslog_connect();
+		if (syslog_fd < 0 || sendmsg(syslog_fd, &m, MSG_NOSIGNAL | MSG_DONTWAIT) >= 0 ||
+		    errno == EAGAIN)
 			return;
 		close(syslog_fd);
 		syslog_fd = -1;

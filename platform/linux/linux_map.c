@@ -17,19 +17,14 @@ static int map_fd(struct hal_map *m, int fd)
 	static const unsigned char nothing[1];
 	struct stat st;
 
-	if (fstat(fd, &st) < 0)
-		return ERR_IO;
-	if (!S_ISREG(st.st_mode))
-		return ERR_INVALID;
-	if (st.st_size > MAP_BYTES_MAX)
-		return ERR_TOO_LARGE;
+	if (fstat(fd, &st) < 0) return ERR_IO;
+	if (!S_ISREG(st.st_mode)) return ERR_INVALID;
+	if (st.st_size > MAP_BYTES_MAX) return ERR_TOO_LARGE;
 	m->len = (size_t)st.st_size;
 	m->bytes = nothing;
-	if (m->len == 0)
-		return 0;
+	if (m->len == 0) return 0;
 	void *at = mmap(NULL, m->len, PROT_READ, MAP_PRIVATE, fd, 0);
-	if (at == MAP_FAILED)
-		return linux_err_file(errno);
+	if (at == MAP_FAILED) return linux_err_file(errno);
 	m->bytes = at;
 	return 0;
 }
@@ -40,14 +35,12 @@ int hal_map_open(struct hal_map *m, const char *path)
 
 	*m = (struct hal_map){0};
 	if (path[0] != '/') {
-		if (hal_storage_path(path, full, sizeof(full)) < 0)
-			return ERR_INVALID;
+		if (hal_storage_path(path, full, sizeof(full)) < 0) return ERR_INVALID;
 		path = full;
 	}
 	/* O_NONBLOCK: a FIFO must not hold us up; it is refused when it is known for one. */
 	int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
-	if (fd < 0)
-		return linux_err_file(errno);
+	if (fd < 0) return linux_err_file(errno);
 	int rc = map_fd(m, fd);
 	close(fd);
 	return rc;
@@ -55,7 +48,6 @@ int hal_map_open(struct hal_map *m, const char *path)
 
 void hal_map_close(struct hal_map *m)
 {
-	if (m->len > 0)
-		munmap((void *)(uintptr_t)m->bytes, m->len);
+	if (m->len > 0) munmap((void *)(uintptr_t)m->bytes, m->len);
 	*m = (struct hal_map){0};
 }

@@ -28,10 +28,8 @@ int hal_process_become(const char *user)
 {
 	const struct passwd *pw = getpwnam(user);
 
-	if (!pw)
-		return ERR_NOT_FOUND;
-	if (geteuid() == pw->pw_uid && getuid() == pw->pw_uid)
-		return 0;
+	if (!pw) return ERR_NOT_FOUND;
+	if (geteuid() == pw->pw_uid && getuid() == pw->pw_uid) return 0;
 	if (initgroups(user, pw->pw_gid) < 0 || setresgid(pw->pw_gid, pw->pw_gid, pw->pw_gid) < 0 ||
 	    setresuid(pw->pw_uid, pw->pw_uid, pw->pw_uid) < 0)
 		return ERR_DENIED;
@@ -44,12 +42,9 @@ int hal_process_own_dir(const char *path, const char *user)
 {
 	const struct passwd *pw = getpwnam(user);
 
-	if (!pw)
-		return ERR_NOT_FOUND;
-	if (geteuid() != 0)
-		return 0;
-	if (mkdir(path, 0700) < 0 && errno != EEXIST)
-		return ERR_DENIED;
+	if (!pw) return ERR_NOT_FOUND;
+	if (geteuid() != 0) return 0;
+	if (mkdir(path, 0700) < 0 && errno != EEXIST) return ERR_DENIED;
 	return lchown(path, pw->pw_uid, pw->pw_gid) == 0 ? 0 : ERR_DENIED;
 }
 

@@ -18,7 +18,7 @@
 #include "linux/linux.h"
 
 #define FILE_MODE 0600
-#define DIR_MODE 0700
+#define DIR_MODE  0700
 
 static char root[HAL_PATH_MAX];
 static int root_fd = -1, lock_fd = -1;
@@ -42,8 +42,7 @@ static const char *file_path(const char *path)
 
 static const char *dir_path(const char *path)
 {
-	if (strcmp(path, "/") == 0)
-		return path;
+	if (strcmp(path, "/") == 0) return path;
 	return common_path_is_root(path) ? "." : file_path(path);
 }
 
@@ -52,10 +51,8 @@ static const char *dir_path(const char *path)
 static int root_lock(void)
 {
 	lock_fd = openat(root_fd, "lock", O_RDWR | O_CREAT | O_CLOEXEC, FILE_MODE);
-	if (lock_fd < 0)
-		return linux_err_file(errno);
-	if (flock(lock_fd, LOCK_EX | LOCK_NB) < 0)
-		return linux_err_file(errno);
+	if (lock_fd < 0) return linux_err_file(errno);
+	if (flock(lock_fd, LOCK_EX | LOCK_NB) < 0) return linux_err_file(errno);
 	return 0;
 }
 
@@ -64,34 +61,25 @@ int hal_storage_open(const char *path)
 	char whole[PATH_MAX];
 	int rc = 0;
 
-	if (root_fd >= 0)
-		return ERR_BUSY;
-	if (mkdir(path, DIR_MODE) < 0 && errno != EEXIST)
-		return linux_err_file(errno);
+	if (root_fd >= 0) return ERR_BUSY;
+	if (mkdir(path, DIR_MODE) < 0 && errno != EEXIST) return linux_err_file(errno);
 	/* SQLite keeps whole names, and so do we: the working directory may change. */
-	if (realpath(path, whole) == NULL)
-		return linux_err_file(errno);
-	if (strlen(whole) > HAL_PATH_MAX / 2)
-		return ERR_INVALID;
+	if (realpath(path, whole) == NULL) return linux_err_file(errno);
+	if (strlen(whole) > HAL_PATH_MAX / 2) return ERR_INVALID;
 	strcpy(root, whole);
 	root_fd = open(root, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	if (root_fd < 0)
-		return linux_err_file(errno);
+	if (root_fd < 0) return linux_err_file(errno);
 	rc = root_lock();
-	if (rc == 0)
-		rc = linux_vfs_register();
-	if (rc < 0)
-		hal_storage_close();
+	if (rc == 0) rc = linux_vfs_register();
+	if (rc < 0) hal_storage_close();
 	return rc;
 }
 
 void hal_storage_close(void)
 {
 	linux_vfs_unregister();
-	if (lock_fd >= 0)
-		close(lock_fd);
-	if (root_fd >= 0)
-		close(root_fd);
+	if (lock_fd >= 0) close(lock_fd);
+	if (root_fd >= 0) close(root_fd);
 	lock_fd = root_fd = -1;
 }
 
@@ -116,8 +104,7 @@ int hal_storage_info(struct hal_storage_info *out)
 {
 	struct statvfs v;
 
-	if (fstatvfs(root_fd, &v) < 0)
-		return linux_err_file(errno);
+	if (fstatvfs(root_fd, &v) < 0) return linux_err_file(errno);
 	out->free_bytes = (int64_t)v.f_bavail * (int64_t)v.f_frsize;
 	pthread_mutex_lock(&count_mutex);
 	out->written_bytes = written_bytes;
@@ -140,11 +127,9 @@ int hal_file_open(struct hal_file *f, const char *path, enum hal_file_mode mode)
 	struct stat st;
 
 	memset(f, 0, sizeof *f);
-	if (p == NULL)
-		return ERR_INVALID;
+	if (p == NULL) return ERR_INVALID;
 	int fd = openat(root_fd, p, flags | O_CLOEXEC, FILE_MODE);
-	if (fd < 0)
-		return linux_err_file(errno);
+	if (fd < 0) return linux_err_file(errno);
 	if (fstat(fd, &st) < 0 || S_ISDIR(st.st_mode)) {
 		close(fd);
 		return ERR_INVALID;
@@ -157,8 +142,7 @@ int hal_file_read(struct hal_file *f, int64_t at, void *bytes, size_t cap)
 {
 	ssize_t n;
 
-	if (cap > INT_MAX)
-		cap = INT_MAX;
+	if (cap > INT_MAX) cap = INT_MAX;
 	do
 		n = pread(fd_of(f), bytes, cap, (off_t)at);
 	while (n < 0 && errno == EINTR);
@@ -210,13 +194,10 @@ int hal_storage_mkdir(const char *path)
 	const char *p = dir_path(path);
 	struct stat st;
 
-	if (p == NULL)
-		return ERR_INVALID;
-	if (mkdirat(root_fd, p, DIR_MODE) == 0)
-		return 0;
+	if (p == NULL) return ERR_INVALID;
+	if (mkdirat(root_fd, p, DIR_MODE) == 0) return 0;
 	int e = errno;
-	if (e == EEXIST && fstatat(root_fd, p, &st, 0) == 0 && S_ISDIR(st.st_mode))
-		return 0;
+	if (e == EEXIST && fstatat(root_fd, p, &st, 0) == 0 && S_ISDIR(st.st_mode)) return 0;
 	return linux_err_file(e);
 }
 
@@ -224,8 +205,7 @@ int hal_storage_rename(const char *from, const char *to)
 {
 	const char *a = file_path(from), *b = file_path(to);
 
-	if (a == NULL || b == NULL)
-		return ERR_INVALID;
+	if (a == NULL || b == NULL) return ERR_INVALID;
 	return renameat(root_fd, a, root_fd, b) < 0 ? linux_err_file(errno) : 0;
 }
 
@@ -233,13 +213,10 @@ int hal_storage_remove(const char *path)
 {
 	const char *p = file_path(path);
 
-	if (p == NULL)
-		return ERR_INVALID;
-	if (unlinkat(root_fd, p, 0) == 0)
-		return 0;
+	if (p == NULL) return ERR_INVALID;
+	if (unlinkat(root_fd, p, 0) == 0) return 0;
 	/* Linux says EISDIR, POSIX EPERM. */
-	if ((errno == EISDIR || errno == EPERM) && unlinkat(root_fd, p, AT_REMOVEDIR) == 0)
-		return 0;
+	if ((errno == EISDIR || errno == EPERM) && unlinkat(root_fd, p, AT_REMOVEDIR) == 0) return 0;
 	return linux_err_file(errno == EEXIST ? ENOTEMPTY : errno);
 }
 
@@ -247,15 +224,14 @@ int hal_storage_sync_dir(const char *path)
 {
 	const char *p = dir_path(path);
 
-	if (p == NULL)
-		return ERR_INVALID;
+	if (p == NULL) return ERR_INVALID;
 	int fd = openat(root_fd, p, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	if (fd < 0)
-		return linux_err_file(errno);
+	if (fd < 0) return linux_err_file(errno);
 	linux_storage_count(0, 1);
 	int rc = fsync(fd) < 0 ? linux_err_file(errno) : 0;
 	close(fd);
-	/* File systems that cannot sync a directory (vfat under FUSE) say EINVAL: there is nothing to do then. */
+	/* File systems that cannot sync a directory (vfat under FUSE) say EINVAL: there is nothing to do
+	 * then. */
 	return rc == ERR_INVALID ? 0 : rc;
 }
 
@@ -264,8 +240,7 @@ int64_t hal_storage_size(const char *path)
 	const char *p = file_path(path);
 	struct stat st;
 
-	if (p == NULL)
-		return ERR_INVALID;
+	if (p == NULL) return ERR_INVALID;
 	return fstatat(root_fd, p, &st, 0) < 0 ? linux_err_file(errno) : (int64_t)st.st_size;
 }
 
@@ -283,8 +258,7 @@ static int fill(int fd, int64_t from, int64_t to)
 			block[i] = (unsigned char)(x >> 56);
 		}
 		ssize_t done = pwrite(fd, block, n, (off_t)from);
-		if (done < 0 && errno != EINTR)
-			return linux_err_file(errno);
+		if (done < 0 && errno != EINTR) return linux_err_file(errno);
 		if (done > 0) {
 			from += done;
 			linux_storage_count(done, 0);
@@ -297,14 +271,11 @@ static int reserve(int fd, int64_t bytes)
 {
 	struct stat st;
 
-	if (fstat(fd, &st) < 0)
-		return linux_err_file(errno);
+	if (fstat(fd, &st) < 0) return linux_err_file(errno);
 	if (st.st_size < bytes && fallocate(fd, 0, 0, (off_t)bytes) < 0) {
-		if (errno != EOPNOTSUPP && errno != ENOSYS)
-			return linux_err_file(errno);
+		if (errno != EOPNOTSUPP && errno != ENOSYS) return linux_err_file(errno);
 		int rc = fill(fd, st.st_size, bytes);
-		if (rc < 0)
-			return rc;
+		if (rc < 0) return rc;
 	}
 	linux_storage_count(0, 1);
 	return fsync(fd) < 0 ? linux_err_file(errno) : 0;
@@ -315,11 +286,9 @@ int hal_storage_reserve(const char *path, int64_t bytes)
 	const char *p = file_path(path);
 	char dir[HAL_PATH_MAX];
 
-	if (p == NULL || bytes < 0)
-		return ERR_INVALID;
+	if (p == NULL || bytes < 0) return ERR_INVALID;
 	int fd = openat(root_fd, p, O_WRONLY | O_CREAT | O_CLOEXEC, FILE_MODE);
-	if (fd < 0)
-		return linux_err_file(errno);
+	if (fd < 0) return linux_err_file(errno);
 	int rc = reserve(fd, bytes);
 	close(fd);
 	common_path_dir(path, dir);
@@ -331,11 +300,9 @@ int hal_storage_list(const char *path, int (*fn)(void *arg, const char *name), v
 	const char *p = dir_path(path);
 	int rc = 0;
 
-	if (p == NULL)
-		return ERR_INVALID;
+	if (p == NULL) return ERR_INVALID;
 	int fd = openat(root_fd, p, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	if (fd < 0)
-		return linux_err_file(errno);
+	if (fd < 0) return linux_err_file(errno);
 	DIR *d = fdopendir(fd);
 	if (d == NULL) {
 		close(fd);
@@ -348,8 +315,7 @@ int hal_storage_list(const char *path, int (*fn)(void *arg, const char *name), v
 			rc = errno == 0 ? 0 : linux_err_file(errno);
 			break;
 		}
-		if (strcmp(e->d_name, ".") != 0 && strcmp(e->d_name, "..") != 0)
-			rc = fn(arg, e->d_name);
+		if (strcmp(e->d_name, ".") != 0 && strcmp(e->d_name, "..") != 0) rc = fn(arg, e->d_name);
 	}
 	closedir(d);
 	return rc;

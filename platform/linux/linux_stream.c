@@ -15,9 +15,9 @@
 #include "hal_link.h"
 #include "linux/linux.h"
 
-#define BACKLOG 16
+#define BACKLOG         16
 #define CHUNK_BYTES_MAX (1u << 20)
-#define SLICE_MS (60 * 1000)
+#define SLICE_MS        (60 * 1000)
 
 /* may_alias: it lives in storage that hal/ declares as uint64_t. */
 struct __attribute__((may_alias)) sock {
@@ -51,10 +51,8 @@ int linux_poll(int fd, short events, int64_t deadline_ms)
 		int64_t left = linux_left_ms(deadline_ms);
 
 		int n = poll(&p, 1, left > SLICE_MS ? SLICE_MS : (int)left);
-		if (n > 0)
-			return 0;
-		if (n == 0 && left == 0)
-			return ERR_TIMEOUT;
+		if (n > 0) return 0;
+		if (n == 0 && left == 0) return ERR_TIMEOUT;
 	}
 }
 
@@ -106,42 +104,29 @@ static int socket_send(struct hal_stream *s, const void *bytes, size_t len, int6
 {
 	struct sock *k = sock_of(s);
 
-	if (len > CHUNK_BYTES_MAX)
-		len = CHUNK_BYTES_MAX;
+	if (len > CHUNK_BYTES_MAX) len = CHUNK_BYTES_MAX;
 	for (;;) {
-		if (atomic_load(&k->aborted))
-			return ERR_STOPPING;
+		if (atomic_load(&k->aborted)) return ERR_STOPPING;
 		ssize_t n = send(k->fd, bytes, len, MSG_NOSIGNAL | MSG_DONTWAIT);
-		if (n > 0)
-			return (int)n;
-		if (n < 0 && errno == EINTR)
-			continue;
-		if (n < 0 && errno != EAGAIN && errno != EWOULDBLOCK)
-			return result(k, linux_err_net(errno));
-		if (linux_poll(k->fd, POLLOUT, deadline_ms) < 0)
-			return result(k, ERR_TIMEOUT);
+		if (n > 0) return (int)n;
+		if (n < 0 && errno == EINTR) continue;
+		if (n < 0 && errno != EAGAIN && errno != EWOULDBLOCK) return result(k, linux_err_net(errno));
+		if (linux_poll(k->fd, POLLOUT, deadline_ms) < 0) return result(k, ERR_TIMEOUT);
 	}
 }
 
 /* flags: 0 or MSG_PEEK */
 static int receive(struct sock *k, void *bytes, size_t cap, int flags, int64_t deadline_ms)
 {
-	if (cap > CHUNK_BYTES_MAX)
-		cap = CHUNK_BYTES_MAX;
+	if (cap > CHUNK_BYTES_MAX) cap = CHUNK_BYTES_MAX;
 	for (;;) {
-		if (atomic_load(&k->aborted))
-			return ERR_STOPPING;
+		if (atomic_load(&k->aborted)) return ERR_STOPPING;
 		ssize_t n = recv(k->fd, bytes, cap, flags | MSG_DONTWAIT);
-		if (n > 0)
-			return (int)n;
-		if (n == 0)
-			return result(k, ERR_CLOSED);
-		if (errno == EINTR)
-			continue;
-		if (errno != EAGAIN && errno != EWOULDBLOCK)
-			return result(k, linux_err_net(errno));
-		if (linux_poll(k->fd, POLLIN, deadline_ms) < 0)
-			return result(k, ERR_TIMEOUT);
+		if (n > 0) return (int)n;
+		if (n == 0) return result(k, ERR_CLOSED);
+		if (errno == EINTR) continue;
+		if (errno != EAGAIN && errno != EWOULDBLOCK) return result(k, linux_err_net(errno));
+		if (linux_poll(k->fd, POLLIN, deadline_ms) < 0) return result(k, ERR_TIMEOUT);
 	}
 }
 
@@ -187,8 +172,7 @@ int linux_socket_adopt(struct hal_socket *s, int fd)
 	int flags = fcntl(fd, F_GETFL);
 	int on = 1;
 
-	if (flags < 0 || fcntl(fd, F_SETFL, flags | O_NONBLOCK) < 0)
-		return ERR_NO_MEMORY;
+	if (flags < 0 || fcntl(fd, F_SETFL, flags | O_NONBLOCK) < 0) return ERR_NO_MEMORY;
 	/* Not all are TCP; those that are send small commands. */
 	setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
 	memset(s, 0, sizeof *s);
@@ -208,22 +192,19 @@ static int connect_err(int e)
 
 	if (rc == ERR_UNREACHABLE && e == ENETUNREACH) {
 		hal_link_get(&link);
-		if (!link.up)
-			rc = ERR_LINK_DOWN;
+		if (!link.up) rc = ERR_LINK_DOWN;
 	}
 	return rc;
 }
 
 static int connect_until(int fd, const union sock_addr *to, socklen_t len, int64_t deadline_ms)
 {
-	/* Linux tells how it ended by another connect(), and qemu's user mode translates that errno, not SO_ERROR's. */
+	/* Linux tells how it ended by another connect(), and qemu's user mode translates that errno, not
+	 * SO_ERROR's. */
 	for (;;) {
-		if (connect(fd, &to->any, len) == 0 || errno == EISCONN)
-			return 0;
-		if (errno != EINPROGRESS && errno != EALREADY && errno != EINTR)
-			return connect_err(errno);
-		if (linux_poll(fd, POLLOUT, deadline_ms) < 0)
-			return ERR_TIMEOUT;
+		if (connect(fd, &to->any, len) == 0 || errno == EISCONN) return 0;
+		if (errno != EINPROGRESS && errno != EALREADY && errno != EINTR) return connect_err(errno);
+		if (linux_poll(fd, POLLOUT, deadline_ms) < 0) return ERR_TIMEOUT;
 	}
 }
 
@@ -232,16 +213,12 @@ int hal_stream_connect(struct hal_socket *s, const struct hal_addr *to, int64_t 
 	union sock_addr os;
 	socklen_t len = addr_to_os(to, &os);
 
-	if (len == 0)
-		return ERR_UNREACHABLE;
+	if (len == 0) return ERR_UNREACHABLE;
 	int fd = socket(os.any.sa_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-	if (fd < 0)
-		return linux_err_net(errno);
+	if (fd < 0) return linux_err_net(errno);
 	int rc = connect_until(fd, &os, len, deadline_ms);
-	if (rc == 0)
-		rc = linux_socket_adopt(s, fd);
-	if (rc < 0)
-		close(fd);
+	if (rc == 0) rc = linux_socket_adopt(s, fd);
+	if (rc < 0) close(fd);
 	return rc;
 }
 
@@ -250,18 +227,14 @@ int hal_stream_connect(struct hal_socket *s, const struct hal_addr *to, int64_t 
 static int listen_err(int e)
 {
 	switch (e) {
-	case EADDRINUSE:
-		return ERR_BUSY;
+	case EADDRINUSE: return ERR_BUSY;
 	case EACCES:
-	case EPERM:
-		return ERR_DENIED;
+	case EPERM: return ERR_DENIED;
 	case EMFILE:
 	case ENFILE:
 	case ENOMEM:
-	case ENOBUFS:
-		return ERR_NO_MEMORY;
-	default:
-		return ERR_INVALID;
+	case ENOBUFS: return ERR_NO_MEMORY;
+	default: return ERR_INVALID;
 	}
 }
 
@@ -271,15 +244,12 @@ int hal_stream_listen(struct hal_listener *l, const struct hal_addr *at, struct 
 	socklen_t len = addr_to_os(at, &os);
 	int on = 1;
 
-	if (len == 0)
-		return ERR_INVALID;
+	if (len == 0) return ERR_INVALID;
 	int fd = socket(os.any.sa_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-	if (fd < 0)
-		return listen_err(errno);
+	if (fd < 0) return listen_err(errno);
 	setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
 	/* "::" is for IPv6 alone, so that "0.0.0.0" can be listened on beside it. */
-	if (os.any.sa_family == AF_INET6)
-		setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &on, sizeof on);
+	if (os.any.sa_family == AF_INET6) setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &on, sizeof on);
 	if (bind(fd, &os.any, len) < 0 || listen(fd, BACKLOG) < 0 || getsockname(fd, &os.any, &len) < 0) {
 		int rc = listen_err(errno);
 		close(fd);
@@ -289,13 +259,12 @@ int hal_stream_listen(struct hal_listener *l, const struct hal_addr *at, struct 
 	struct sock *k = sock_of_listener(l);
 	k->fd = fd;
 	atomic_init(&k->aborted, 0);
-	if (bound != NULL)
-		addr_from_os(&os, bound);
+	if (bound != NULL) addr_from_os(&os, bound);
 	return 0;
 }
 
 int hal_stream_accept(struct hal_listener *l, struct hal_socket *s, struct hal_addr *from,
-                      int64_t deadline_ms)
+		      int64_t deadline_ms)
 {
 	struct sock *k = sock_of_listener(l);
 
@@ -303,8 +272,7 @@ int hal_stream_accept(struct hal_listener *l, struct hal_socket *s, struct hal_a
 		union sock_addr os;
 		socklen_t len = sizeof os;
 
-		if (atomic_load(&k->aborted))
-			return ERR_STOPPING;
+		if (atomic_load(&k->aborted)) return ERR_STOPPING;
 		int fd = accept4(k->fd, &os.any, &len, SOCK_CLOEXEC | SOCK_NONBLOCK);
 		if (fd >= 0) {
 			int rc = linux_socket_adopt(s, fd);
@@ -315,8 +283,7 @@ int hal_stream_accept(struct hal_listener *l, struct hal_socket *s, struct hal_a
 			return rc;
 		}
 		if (errno == EAGAIN || errno == EWOULDBLOCK) {
-			if (linux_poll(k->fd, POLLIN, deadline_ms) < 0)
-				return result(k, ERR_TIMEOUT);
+			if (linux_poll(k->fd, POLLIN, deadline_ms) < 0) return result(k, ERR_TIMEOUT);
 		} else if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM) {
 			return ERR_NO_MEMORY;
 		} else if (errno == EINVAL || errno == EBADF) {

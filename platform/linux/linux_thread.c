@@ -64,15 +64,13 @@ static size_t stack_bytes_of(size_t wanted)
 	size_t min = (size_t)sysconf(_SC_THREAD_STACK_MIN);
 	size_t page = (size_t)sysconf(_SC_PAGESIZE);
 
-	if (min == 0 || min > (1u << 20))
-		min = (size_t)PTHREAD_STACK_MIN;
-	if (wanted < min)
-		wanted = min;
+	if (min == 0 || min > (1u << 20)) min = (size_t)PTHREAD_STACK_MIN;
+	if (wanted < min) wanted = min;
 	return (wanted + STACK_BYTES_EXTRA + page - 1) / page * page;
 }
 
 int hal_thread_start(struct hal_thread *out, const char *name, size_t stack_bytes, void (*fn)(void *arg),
-                     void *arg)
+		     void *arg)
 {
 	struct thread *t = thread_of(out);
 	pthread_attr_t attr;
@@ -81,8 +79,7 @@ int hal_thread_start(struct hal_thread *out, const char *name, size_t stack_byte
 	t->fn = fn;
 	t->arg = arg;
 	snprintf(t->name, sizeof t->name, "%s", name);
-	if (pthread_attr_init(&attr) != 0)
-		return ERR_NO_MEMORY;
+	if (pthread_attr_init(&attr) != 0) return ERR_NO_MEMORY;
 	pthread_attr_setstacksize(&attr, stack_bytes_of(stack_bytes));
 	/* Signals are the main thread's: a thread starts with all of them blocked. */
 	sigfillset(&all);
@@ -138,17 +135,14 @@ int linux_cond_wait(pthread_cond_t *c, pthread_mutex_t *m, int64_t deadline_ms)
 		int64_t left = linux_left_ms(deadline_ms);
 		struct timespec ts;
 
-		if (left == 0)
-			return ERR_TIMEOUT;
-		if (left > SLICE_MS)
-			left = SLICE_MS;
+		if (left == 0) return ERR_TIMEOUT;
+		if (left > SLICE_MS) left = SLICE_MS;
 		clock_gettime(CLOCK_MONOTONIC, &ts);
 		int64_t ns = ts.tv_nsec + (left % 1000) * 1000000;
 		ts.tv_sec += (time_t)(left / 1000 + ns / 1000000000);
 		ts.tv_nsec = (long)(ns % 1000000000);
 		int rc = pthread_cond_timedwait(c, m, &ts);
-		if (rc == 0)
-			return 0;
+		if (rc == 0) return 0;
 		CHECK(rc == ETIMEDOUT);
 	}
 }

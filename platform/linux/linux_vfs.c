@@ -125,8 +125,7 @@ static int vfs_delete(sqlite3_vfs *v, const char *name, int sync_dir)
 int linux_vfs_register(void)
 {
 	under = sqlite3_vfs_find("unix");
-	if (under == NULL)
-		return ERR_NO_MEMORY;
+	if (under == NULL) return ERR_NO_MEMORY;
 	vfs = *under;
 	vfs.zName = "postern";
 	vfs.pNext = NULL;
@@ -138,7 +137,6 @@ int linux_vfs_register(void)
 
 void linux_vfs_unregister(void)
 {
-	if (under != NULL)
-		sqlite3_vfs_unregister(&vfs);
+	if (under != NULL) sqlite3_vfs_unregister(&vfs);
 	under = NULL;
 }

@@ -51,14 +51,15 @@ enum sim_cut_mode {
 struct sim_net_rule {
 	const char *ip; /* NULL: any */
 	uint16_t port;  /* 0: any */
-	unsigned first; /* the rule is for count connections from number first on, counted from 1 per rule; ... */
+	unsigned first; /* the rule is for count connections from number first on, counted from 1 per rule;
+			   ... */
 	unsigned count; /* ... 0: for all */
 
 	bool refuse, black_hole, unreachable;
 	int64_t latency_ms; /* one way */
 	int64_t jitter_ms;  /* up to so much more, seeded; order is kept */
-	/* The connection is cut when so many bytes went from the connecting side to the listening one (or back).
-	 * Counted from 1: value 1 cuts before the first byte, 2 after one byte. 0: never. */
+	/* The connection is cut when so many bytes went from the connecting side to the listening one (or
+	 * back). Counted from 1: value 1 cuts before the first byte, 2 after one byte. 0: never. */
 	uint64_t cut_out_plus1, cut_in_plus1;
 	enum sim_cut_mode cut_mode;
 };
@@ -82,33 +83,35 @@ struct sim_dns_faults {
 enum sim_damage {
 	SIM_DAMAGE_DROP,    /* all are lost */
 	SIM_DAMAGE_KEEP,    /* all had reached the medium */
-	SIM_DAMAGE_REORDER, /* a seeded subset had: what was written later may be there without what was before */
-	SIM_DAMAGE_TEAR,    /* as REORDER, and of each write a seeded subset of its 512-byte granules; a granule that a
-	                     * write covers in part may be spoilt as a whole (no powersafe overwrite) */
-	SIM_DAMAGE_ANY      /* one of these, seeded */
+	SIM_DAMAGE_REORDER, /* a seeded subset had: what was written later may be there without what was
+			       before */
+	SIM_DAMAGE_TEAR, /* as REORDER, and of each write a seeded subset of its 512-byte granules; a granule
+			  * that a write covers in part may be spoilt as a whole (no powersafe overwrite) */
+	SIM_DAMAGE_ANY   /* one of these, seeded */
 };
 
 /* Calls of the disk, as bits. */
-#define SIM_DISK_OPEN 0x001u
-#define SIM_DISK_READ 0x002u
-#define SIM_DISK_WRITE 0x004u
+#define SIM_DISK_OPEN     0x001u
+#define SIM_DISK_READ     0x002u
+#define SIM_DISK_WRITE    0x004u
 #define SIM_DISK_TRUNCATE 0x008u
-#define SIM_DISK_SYNC 0x010u
-#define SIM_DISK_SIZE 0x020u
-#define SIM_DISK_LOCK 0x040u
-#define SIM_DISK_CREATE 0x080u
-#define SIM_DISK_REMOVE 0x100u
-#define SIM_DISK_RENAME 0x200u
-#define SIM_DISK_MKDIR 0x400u
+#define SIM_DISK_SYNC     0x010u
+#define SIM_DISK_SIZE     0x020u
+#define SIM_DISK_LOCK     0x040u
+#define SIM_DISK_CREATE   0x080u
+#define SIM_DISK_REMOVE   0x100u
+#define SIM_DISK_RENAME   0x200u
+#define SIM_DISK_MKDIR    0x400u
 #define SIM_DISK_SYNC_DIR 0x800u
-#define SIM_DISK_ANY 0xfffu
+#define SIM_DISK_ANY      0xfffu
 
 struct sim_disk_faults {
 	/* Power. Ops are writes, truncates, syncs, creates, removes, renames, mkdirs, directory syncs;
 	 * numbered from 1 in each boot, through hal_storage and SQLite together. The power goes while op N
 	 * is under way: a sync has done nothing yet, any other op is one more un-synced change. 0: never. */
 	uint64_t cut_at_op;
-	bool cut_at_end; /* the power goes right after main_fn returned: un-synced changes are damaged then too */
+	bool cut_at_end; /* the power goes right after main_fn returned: un-synced changes are damaged then
+			    too */
 	enum sim_damage damage;
 
 	/* Errors. Of the calls in fail_calls the fail_at-th (from 1; 0: none) fails with fail_err, or, with
@@ -121,8 +124,8 @@ struct sim_disk_faults {
 
 	int64_t capacity_bytes; /* 0: 64 MB; files count in blocks of 4096 */
 	bool read_only;
-	int64_t sync_ms;        /* virtual time that a sync takes */
-	unsigned sector_bytes;  /* told to SQLite; 512 or 4096 */
+	int64_t sync_ms;       /* virtual time that a sync takes */
+	unsigned sector_bytes; /* told to SQLite; 512 or 4096 */
 };
 
 struct sim_clock_faults {
@@ -155,13 +158,13 @@ struct sim_faults *sim_faults(void);
 
 struct sim_config {
 	uint64_t seed;
-	unsigned preempt_percent;  /* how many HAL calls that need not wait hand over the baton nevertheless */
+	unsigned preempt_percent; /* how many HAL calls that need not wait hand over the baton nevertheless */
 	unsigned spurious_percent; /* how many waits for a condition end without a signal */
 	int64_t time_ms_max;       /* limits: virtual time, ... */
 	uint64_t steps_max;        /* ... hand-overs of the baton, ... */
 	unsigned real_s_max;       /* ... and true time: code that hangs outside of hal/ */
 	int64_t cut_at_ms;         /* a power cut at that time after the boot; 0: none */
-	bool quiet;                /* nothing is printed about boots that end badly: such an end is expected */
+	bool quiet; /* nothing is printed about boots that end badly: such an end is expected */
 	struct sim_faults faults;
 };
 
@@ -234,7 +237,7 @@ void sim_script_start(const char *name, void (*fn)(void *arg), void *arg);
 /* A scripted peer: each connection to ip:port runs handler in a thread of its own, as ordinary blocking code;
  * the stream is closed when handler returns. Before sim_run (then for all boots) or inside a boot. */
 void sim_peer_listen(const char *ip, uint16_t port, void (*handler)(struct hal_stream *s, void *arg),
-                     void *arg);
+		     void *arg);
 /* No longer: connecting is refused. Connections that are open stay. */
 void sim_peer_close(const char *ip, uint16_t port);
 

@@ -10,8 +10,7 @@ static bool fails(void)
 	struct sim_world *w = &sim_world;
 	const struct sim_alloc_faults *f = &w->faults.alloc;
 
-	if (!w->up)
-		return false;
+	if (!w->up) return false;
 	w->allocs++;
 	return f->fail_at != 0 && (f->fail_on ? w->allocs >= f->fail_at : w->allocs == f->fail_at);
 }
@@ -33,11 +32,9 @@ void sim_alloc_install(void)
 	static bool done;
 	sqlite3_mem_methods ours;
 
-	if (done || sqlite3_config(SQLITE_CONFIG_GETMALLOC, &real) != SQLITE_OK)
-		return;
+	if (done || sqlite3_config(SQLITE_CONFIG_GETMALLOC, &real) != SQLITE_OK) return;
 	ours = real;
 	ours.xMalloc = mem_malloc;
 	ours.xRealloc = mem_realloc;
-	if (sqlite3_config(SQLITE_CONFIG_MALLOC, &ours) == SQLITE_OK)
-		done = true;
+	if (sqlite3_config(SQLITE_CONFIG_MALLOC, &ours) == SQLITE_OK) done = true;
 }

@@ -19,8 +19,7 @@ int64_t hal_clock_wall_ms(bool *set)
 	int64_t floor = raised ? sim_world.wall_floor_ms : BUILD_MS;
 	int64_t running = floor + sim_world.now_ms - (raised ? sim_world.wall_floor_at_ms : 0);
 
-	if (set != NULL)
-		*set = device >= floor;
+	if (set != NULL) *set = device >= floor;
 	return device >= floor ? device : running;
 }
 

@@ -47,8 +47,7 @@ int hal_led_open(const char *name)
 void hal_led_set(enum hal_led_state state)
 {
 	sim_enter();
-	if (state != sim_world.led || sim_world.led_changes == 0)
-		sim_world.led_changes++;
+	if (state != sim_world.led || sim_world.led_changes == 0) sim_world.led_changes++;
 	sim_world.led = state;
 	sim_trace("led", state, 0);
 }
@@ -72,10 +71,8 @@ uint64_t sim_led_changes(void)
 int hal_watchdog_open(const char *device)
 {
 	sim_enter();
-	if (strcmp(device, "none") == 0)
-		return 0;
-	if (strcmp(device, "sim") != 0 || sim_world.faults.watchdog_ms == 0)
-		return ERR_NOT_FOUND;
+	if (strcmp(device, "none") == 0) return 0;
+	if (strcmp(device, "sim") != 0 || sim_world.faults.watchdog_ms == 0) return ERR_NOT_FOUND;
 	sim_world.watchdog_on = true;
 	hal_watchdog_kick();
 	return 0;
@@ -114,14 +111,12 @@ enum hal_wish hal_lifecycle_wait(int64_t deadline_ms)
 {
 	sim_preempt();
 	for (;;) {
-		if (sim_world.wish_stop)
-			return HAL_WISH_STOP;
+		if (sim_world.wish_stop) return HAL_WISH_STOP;
 		if (sim_world.wish_reload) {
 			sim_world.wish_reload = false;
 			return HAL_WISH_RELOAD;
 		}
-		if (sim_world.now_ms >= deadline_ms)
-			return HAL_WISH_NONE;
+		if (sim_world.now_ms >= deadline_ms) return HAL_WISH_NONE;
 		sim_wait(&sim_world.wish_stop, deadline_ms, "a wish");
 	}
 }
@@ -129,10 +124,8 @@ enum hal_wish hal_lifecycle_wait(int64_t deadline_ms)
 void hal_lifecycle_wish(enum hal_wish wish)
 {
 	sim_enter();
-	if (wish == HAL_WISH_STOP)
-		sim_world.wish_stop = true;
-	if (wish == HAL_WISH_RELOAD)
-		sim_world.wish_reload = true;
+	if (wish == HAL_WISH_STOP) sim_world.wish_stop = true;
+	if (wish == HAL_WISH_RELOAD) sim_world.wish_reload = true;
 	sim_trace("wish", wish, 0);
 	sim_wake_all(&sim_world.wish_stop);
 }
@@ -161,9 +154,8 @@ void hal_log_line(int level, const char *line, size_t len)
 
 	if (sim_world.print_log)
 		fprintf(stderr, "%8lld %-15s %d %.*s\n", (long long)sim_world.now_ms, sim_self_name(), level,
-		        (int)len, line);
-	if (l->log_len + len + 4 > SIM_LOG_BYTES)
-		return;
+			(int)len, line);
+	if (l->log_len + len + 4 > SIM_LOG_BYTES) return;
 	l->log[l->log_len++] = (char)('0' + level);
 	l->log[l->log_len++] = ' ';
 	memcpy(l->log + l->log_len, line, len);

@@ -38,8 +38,7 @@ static struct str opt(const char *s)
 
 static enum api_method method_of(const char *m)
 {
-	if (strcmp(m, "GET") == 0 || strcmp(m, "HEAD") == 0)
-		return API_GET;
+	if (strcmp(m, "GET") == 0 || strcmp(m, "HEAD") == 0) return API_GET;
 	return strcmp(m, "POST") == 0     ? API_POST
 	       : strcmp(m, "PUT") == 0    ? API_PUT
 	       : strcmp(m, "DELETE") == 0 ? API_DELETE
@@ -51,8 +50,7 @@ static bool large_take(struct client *c)
 	struct api_request *r = &c->request;
 
 	for (int i = 0; i < API_LARGE_COUNT; i++) {
-		if (front.large_taken[i])
-			continue;
+		if (front.large_taken[i]) continue;
 		front.large_taken[i] = true;
 		c->large = i;
 		memcpy(front.large_memory + (size_t)i * front.large_bytes, r->memory, r->body_len);
@@ -87,10 +85,8 @@ static int begin(struct client *c)
 	r->host = opt(q->host);
 	r->origin = opt(q->origin);
 	r->fetch_site = opt(q->fetch_site);
-	if (api_begin(r) == API_DONE)
-		return API_DONE;
-	if (q->body_len > r->body_max)
-		return api_refuse(r, 413, "the body is larger than allowed");
+	if (api_begin(r) == API_DONE) return API_DONE;
+	if (q->body_len > r->body_max) return api_refuse(r, 413, "the body is larger than allowed");
 	return API_PENDING;
 }
 
@@ -99,10 +95,8 @@ static int read_body(struct client *c)
 	const struct sim_http_request *q = c->asked;
 	struct api_request *r = &c->request;
 
-	if (q->body_len > API_BODY_SMALL && !r->large && !large_take(c))
-		return API_MORE_MEMORY;
-	if (q->body_len > 0)
-		memcpy(r->memory, q->body, q->body_len);
+	if (q->body_len > API_BODY_SMALL && !r->large && !large_take(c)) return API_MORE_MEMORY;
+	if (q->body_len > 0) memcpy(r->memory, q->body, q->body_len);
 	r->body_len = q->body_len;
 	return API_PENDING;
 }
@@ -114,18 +108,15 @@ static int turn(struct client *c, enum stage stage)
 
 	if (stage == STAGE_NEW) {
 		rc = begin(c);
-		if (rc == API_DONE)
-			return rc;
+		if (rc == API_DONE) return rc;
 	}
 	if (stage == STAGE_NEW || (stage == STAGE_LARGE && c->request.body_len < c->asked->body_len)) {
 		rc = read_body(c);
-		if (rc == API_MORE_MEMORY)
-			return rc;
+		if (rc == API_MORE_MEMORY) return rc;
 	}
 	for (;;) {
 		rc = api_handle(&c->request);
-		if (rc != API_MORE_MEMORY || !large_take(c))
-			return rc;
+		if (rc != API_MORE_MEMORY || !large_take(c)) return rc;
 	}
 }
 
@@ -152,12 +143,10 @@ static struct client *next_client(void)
 	for (int i = 0; i < CLIENTS; i++) {
 		struct client *c = &front.clients[i];
 
-		if (c->stage == STAGE_NEW || c->stage == STAGE_READY)
-			return c;
+		if (c->stage == STAGE_NEW || c->stage == STAGE_READY) return c;
 		if (c->stage == STAGE_LARGE)
 			for (int k = 0; k < API_LARGE_COUNT; k++)
-				if (!front.large_taken[k])
-					return c;
+				if (!front.large_taken[k]) return c;
 	}
 	return NULL;
 }
@@ -165,8 +154,7 @@ static struct client *next_client(void)
 static bool is_busy(void)
 {
 	for (int i = 0; i < CLIENTS; i++)
-		if (front.clients[i].stage != STAGE_FREE && front.clients[i].stage != STAGE_DONE)
-			return true;
+		if (front.clients[i].stage != STAGE_FREE && front.clients[i].stage != STAGE_DONE) return true;
 	return false;
 }
 
@@ -237,8 +225,7 @@ static struct client *client_take(void)
 {
 	for (;;) {
 		for (int i = 0; i < CLIENTS; i++)
-			if (front.clients[i].stage == STAGE_FREE)
-				return &front.clients[i];
+			if (front.clients[i].stage == STAGE_FREE) return &front.clients[i];
 		hal_cond_wait(&front.changed, &front.mutex, HAL_FOREVER);
 	}
 }
@@ -250,8 +237,7 @@ static int copy_reply(struct client *c, char *reply, size_t reply_cap)
 	c->asked->allow = r->allow;
 	c->asked->retry_after_s = r->retry_after_s;
 	CHECK(!r->reply.cut);
-	if (str_copy(reply, reply_cap, buf_view(&r->reply)) < 0)
-		return ERR_TOO_LARGE;
+	if (str_copy(reply, reply_cap, buf_view(&r->reply)) < 0) return ERR_TOO_LARGE;
 	return c->status;
 }
 
@@ -261,8 +247,7 @@ int sim_http_full(struct sim_http_request *request, char *reply, size_t reply_ca
 	int rc;
 
 	reply[0] = '\0';
-	if (!front.up)
-		return ERR_NO_GATEWAY;
+	if (!front.up) return ERR_NO_GATEWAY;
 	hal_mutex_lock(&front.mutex);
 	if (front.stop) {
 		hal_mutex_unlock(&front.mutex);
@@ -275,8 +260,7 @@ int sim_http_full(struct sim_http_request *request, char *reply, size_t reply_ca
 	while (c->stage != STAGE_DONE)
 		hal_cond_wait(&front.changed, &front.mutex, HAL_FOREVER);
 	rc = copy_reply(c, reply, reply_cap);
-	if (c->large >= 0)
-		front.large_taken[c->large] = false;
+	if (c->large >= 0) front.large_taken[c->large] = false;
 	c->stage = STAGE_FREE;
 	hal_cond_broadcast(&front.changed);
 	hal_mutex_unlock(&front.mutex);

@@ -7,7 +7,7 @@
 #include "hal_storage.h"
 #include "sim_fs.h"
 
-#define BLOCK 4096
+#define BLOCK   4096
 #define GRANULE 512
 
 struct bytes {
@@ -57,8 +57,7 @@ uint64_t sim_fs_written_bytes, sim_fs_syncs;
 
 static void *must(void *p)
 {
-	if (p == NULL)
-		sim_misuse("the host has no memory");
+	if (p == NULL) sim_misuse("the host has no memory");
 	return p;
 }
 
@@ -69,17 +68,14 @@ static void bytes_size(struct bytes *b, size_t len)
 		b->ptr = must(realloc(b->ptr, cap));
 		b->cap = cap;
 	}
-	if (len > b->len)
-		memset(b->ptr + b->len, 0, len - b->len);
+	if (len > b->len) memset(b->ptr + b->len, 0, len - b->len);
 	b->len = len;
 }
 
 static void bytes_put(struct bytes *b, size_t at, const void *src, size_t len)
 {
-	if (at + len > b->len)
-		bytes_size(b, at + len);
-	if (len > 0)
-		memcpy(b->ptr + at, src, len);
+	if (at + len > b->len) bytes_size(b, at + len);
+	if (len > 0) memcpy(b->ptr + at, src, len);
 }
 
 static struct sim_node *node_new(bool dir)
@@ -97,8 +93,7 @@ void sim_fs_hold(struct sim_node *n)
 
 void sim_fs_drop(struct sim_node *n)
 {
-	if (--n->refs > 0)
-		return;
+	if (--n->refs > 0) return;
 	free(n->now.ptr);
 	free(n->safe.ptr);
 	free(n);
@@ -109,8 +104,7 @@ void sim_fs_drop(struct sim_node *n)
 static struct name *names_find(const struct names *t, const char *path)
 {
 	for (size_t i = 0; i < t->count; i++)
-		if (strcmp(t->list[i].path, path) == 0)
-			return &t->list[i];
+		if (strcmp(t->list[i].path, path) == 0) return &t->list[i];
 	return NULL;
 }
 
@@ -118,8 +112,7 @@ static void names_remove(struct names *t, const char *path)
 {
 	struct name *n = names_find(t, path);
 
-	if (n == NULL)
-		return;
+	if (n == NULL) return;
 	struct sim_node *node = n->node;
 	*n = t->list[--t->count];
 	sim_fs_drop(node);
@@ -158,8 +151,7 @@ static bool dir_exists(const struct names *t, const char *path)
 	char dir[HAL_PATH_MAX];
 
 	common_path_dir(path, dir);
-	if (dir[0] == '\0' || strcmp(dir, "/") == 0 || strcmp(dir, "/tmp") == 0)
-		return true;
+	if (dir[0] == '\0' || strcmp(dir, "/") == 0 || strcmp(dir, "/tmp") == 0) return true;
 	const struct name *n = names_find(t, dir);
 	return n != NULL && n->node->dir;
 }
@@ -169,8 +161,7 @@ void sim_fs_path(const char *path, char out[HAL_PATH_MAX])
 	const char *root = hal_storage_root();
 	size_t n = strlen(root);
 
-	if (strncmp(path, root, n) == 0 && path[n] == '/')
-		path += n + 1;
+	if (strncmp(path, root, n) == 0 && path[n] == '/') path += n + 1;
 	snprintf(out, HAL_PATH_MAX, "%s", path);
 }
 
@@ -199,7 +190,7 @@ struct sim_locks *sim_fs_locks(struct sim_node *n)
 /* ---- changes ---- */
 
 static void change_add(enum change_kind kind, struct sim_node *node, const char *path, const char *to,
-                       int64_t at, const void *data, size_t len)
+		       int64_t at, const void *data, size_t len)
 {
 	struct change *c = must(calloc(1, sizeof *c + len));
 
@@ -208,12 +199,9 @@ static void change_add(enum change_kind kind, struct sim_node *node, const char 
 	c->node = node;
 	c->at = at;
 	c->len = len;
-	if (path != NULL)
-		strcpy(c->path, path);
-	if (to != NULL)
-		strcpy(c->to, to);
-	if (len > 0)
-		memcpy(c->data, data, len);
+	if (path != NULL) strcpy(c->path, path);
+	if (to != NULL) strcpy(c->to, to);
+	if (len > 0) memcpy(c->data, data, len);
 	sim_fs_hold(node);
 	*changes_end = c;
 	changes_end = &c->next;
@@ -222,18 +210,10 @@ static void change_add(enum change_kind kind, struct sim_node *node, const char 
 static void change_apply(const struct change *c)
 {
 	switch (c->kind) {
-	case CHANGE_WRITE:
-		bytes_put(&c->node->safe, (size_t)c->at, c->data, c->len);
-		break;
-	case CHANGE_TRUNCATE:
-		bytes_size(&c->node->safe, (size_t)c->at);
-		break;
-	case CHANGE_LINK:
-		names_put(&names_safe, c->path, c->node);
-		break;
-	case CHANGE_UNLINK:
-		names_remove(&names_safe, c->path);
-		break;
+	case CHANGE_WRITE: bytes_put(&c->node->safe, (size_t)c->at, c->data, c->len); break;
+	case CHANGE_TRUNCATE: bytes_size(&c->node->safe, (size_t)c->at); break;
+	case CHANGE_LINK: names_put(&names_safe, c->path, c->node); break;
+	case CHANGE_UNLINK: names_remove(&names_safe, c->path); break;
 	case CHANGE_RENAME:
 		names_put(&names_safe, c->to, c->node);
 		names_remove(&names_safe, c->path);
@@ -249,8 +229,7 @@ static void change_tear(const struct change *c)
 	struct bytes *safe = &c->node->safe;
 	size_t at = (size_t)c->at, end = at + c->len;
 
-	if (sim_rng_percent(rng, 50))
-		bytes_size(safe, end > safe->len ? end : safe->len);
+	if (sim_rng_percent(rng, 50)) bytes_size(safe, end > safe->len ? end : safe->len);
 	for (size_t g = at / GRANULE * GRANULE; g < end; g += GRANULE) {
 		size_t from = g < at ? at : g, to = g + GRANULE < end ? g + GRANULE : end;
 		unsigned luck = (unsigned)sim_rng_below(rng, 8);
@@ -273,15 +252,14 @@ static bool change_is_in_dir(const struct change *c, const char *dir)
 {
 	char of[HAL_PATH_MAX];
 
-	if (change_is_data(c))
-		return false;
+	if (change_is_data(c)) return false;
 	common_path_dir(c->kind == CHANGE_RENAME ? c->to : c->path, of);
 	return strcmp(of, dir) == 0;
 }
 
 /* Takes out the changes up to a number that pick chooses; keep_percent of them become safe first. */
 static void changes_settle(bool (*pick)(const struct change *c, const void *arg), const void *arg,
-                           uint64_t last, unsigned keep_percent)
+			   uint64_t last, unsigned keep_percent)
 {
 	struct change **link = &changes;
 
@@ -323,8 +301,8 @@ size_t sim_disk_unsynced(void)
 /* ---- calls ---- */
 
 #define CALLS_SYNC (SIM_DISK_SYNC | SIM_DISK_SYNC_DIR)
-#define CALLS_CHANGING                                                                              \
-	(CALLS_SYNC | SIM_DISK_WRITE | SIM_DISK_TRUNCATE | SIM_DISK_CREATE | SIM_DISK_REMOVE |      \
+#define CALLS_CHANGING                                                                                       \
+	(CALLS_SYNC | SIM_DISK_WRITE | SIM_DISK_TRUNCATE | SIM_DISK_CREATE | SIM_DISK_REMOVE |               \
 	 SIM_DISK_RENAME | SIM_DISK_MKDIR)
 
 int sim_fs_begin(unsigned call)
@@ -337,30 +315,27 @@ int sim_fs_begin(unsigned call)
 		w->disk_ops++;
 		sim_trace("disk", call, w->disk_ops);
 		cut_pending = f->cut_at_op != 0 && w->disk_ops == f->cut_at_op;
-		if (cut_pending && (call & CALLS_SYNC))
-			sim_stop(SIM_POWER_CUT);
+		if (cut_pending && (call & CALLS_SYNC)) sim_stop(SIM_POWER_CUT);
 	} else {
 		sim_enter();
 	}
 	if (call & f->fail_calls) {
 		w->disk_calls++;
-		if (f->fail_at != 0 && (f->fail_on ? w->disk_calls >= f->fail_at : w->disk_calls == f->fail_at)) {
+		if (f->fail_at != 0 &&
+		    (f->fail_on ? w->disk_calls >= f->fail_at : w->disk_calls == f->fail_at)) {
 			sim_trace("disk-fault", call, w->disk_calls);
-			if (cut_pending)
-				sim_stop(SIM_POWER_CUT);
+			if (cut_pending) sim_stop(SIM_POWER_CUT);
 			return f->fail_err;
 		}
 	}
-	if (f->read_only && (call & CALLS_CHANGING) && !(call & CALLS_SYNC))
-		return ERR_READ_ONLY;
+	if (f->read_only && (call & CALLS_CHANGING) && !(call & CALLS_SYNC)) return ERR_READ_ONLY;
 	return 0;
 }
 
 /* A change is made; has the power gone meanwhile? */
 static int done(void)
 {
-	if (cut_pending)
-		sim_stop(SIM_POWER_CUT);
+	if (cut_pending) sim_stop(SIM_POWER_CUT);
 	return 0;
 }
 
@@ -374,8 +349,7 @@ int64_t sim_fs_free_bytes(void)
 	int64_t cap = sim_world.faults.disk.capacity_bytes;
 	size_t used = 0;
 
-	if (cap == 0)
-		cap = SIM_DISK_BYTES;
+	if (cap == 0) cap = SIM_DISK_BYTES;
 	for (size_t i = 0; i < names_now.count; i++)
 		used += blocks(names_now.list[i].node->now.len);
 	cap -= (int64_t)(used * BLOCK);
@@ -386,19 +360,14 @@ int sim_fs_create(const char *path, bool dir, struct sim_node **out)
 {
 	int rc = sim_fs_begin(dir ? SIM_DISK_MKDIR : SIM_DISK_CREATE);
 
-	if (rc < 0)
-		return rc;
-	if (!dir_exists(&names_now, path))
-		return ERR_NOT_FOUND;
-	if (sim_fs_find(path) != NULL)
-		return ERR_EXISTS;
-	if (sim_fs_free_bytes() < BLOCK)
-		return ERR_NO_SPACE;
+	if (rc < 0) return rc;
+	if (!dir_exists(&names_now, path)) return ERR_NOT_FOUND;
+	if (sim_fs_find(path) != NULL) return ERR_EXISTS;
+	if (sim_fs_free_bytes() < BLOCK) return ERR_NO_SPACE;
 	struct sim_node *n = node_new(dir);
 	names_put(&names_now, path, n);
 	change_add(CHANGE_LINK, n, path, NULL, 0, NULL, 0);
-	if (out != NULL)
-		*out = n;
+	if (out != NULL) *out = n;
 	return done();
 }
 
@@ -407,12 +376,10 @@ int sim_fs_write(struct sim_node *n, int64_t at, const void *bytes, size_t len)
 	size_t end = (size_t)at + len;
 	int rc = sim_fs_begin(SIM_DISK_WRITE);
 
-	if (rc < 0)
-		return rc;
+	if (rc < 0) return rc;
 	if (end > n->now.len) {
 		int64_t more = (int64_t)(blocks(end) - blocks(n->now.len)) * BLOCK;
-		if (more > sim_fs_free_bytes())
-			return ERR_NO_SPACE;
+		if (more > sim_fs_free_bytes()) return ERR_NO_SPACE;
 	}
 	bytes_put(&n->now, (size_t)at, bytes, len);
 	change_add(CHANGE_WRITE, n, NULL, NULL, at, bytes, len);
@@ -424,11 +391,9 @@ int sim_fs_truncate(struct sim_node *n, int64_t len)
 {
 	int rc = sim_fs_begin(SIM_DISK_TRUNCATE);
 
-	if (rc < 0)
-		return rc;
+	if (rc < 0) return rc;
 	int64_t more = ((int64_t)blocks((size_t)len) - (int64_t)blocks(n->now.len)) * BLOCK;
-	if (more > sim_fs_free_bytes())
-		return ERR_NO_SPACE;
+	if (more > sim_fs_free_bytes()) return ERR_NO_SPACE;
 	bytes_size(&n->now, (size_t)len);
 	change_add(CHANGE_TRUNCATE, n, NULL, NULL, len, NULL, 0);
 	return done();
@@ -463,10 +428,8 @@ int sim_fs_remove(const char *path)
 	int rc = sim_fs_begin(SIM_DISK_REMOVE);
 	struct sim_node *n = sim_fs_find(path);
 
-	if (rc < 0)
-		return rc;
-	if (n == NULL)
-		return ERR_NOT_FOUND;
+	if (rc < 0) return rc;
+	if (n == NULL) return ERR_NOT_FOUND;
 	change_add(CHANGE_UNLINK, n, path, NULL, 0, NULL, 0);
 	names_remove(&names_now, path);
 	return done();
@@ -477,14 +440,10 @@ int sim_fs_rename(const char *from, const char *to)
 	int rc = sim_fs_begin(SIM_DISK_RENAME);
 	struct sim_node *n = sim_fs_find(from);
 
-	if (rc < 0)
-		return rc;
-	if (n == NULL || !dir_exists(&names_now, to))
-		return ERR_NOT_FOUND;
-	if (n->dir)
-		return ERR_INVALID;
-	if (strcmp(from, to) == 0)
-		return 0;
+	if (rc < 0) return rc;
+	if (n == NULL || !dir_exists(&names_now, to)) return ERR_NOT_FOUND;
+	if (n->dir) return ERR_INVALID;
+	if (strcmp(from, to) == 0) return 0;
 	change_add(CHANGE_RENAME, n, from, to, 0, NULL, 0);
 	names_put(&names_now, to, n);
 	names_remove(&names_now, from);
@@ -496,10 +455,8 @@ int sim_fs_sync_dir(const char *path)
 	const struct sim_node *n = sim_fs_find(path);
 	int rc = sim_fs_begin(SIM_DISK_SYNC_DIR);
 
-	if (rc < 0)
-		return rc;
-	if (path[0] != '\0' && strcmp(path, "/") != 0 && (n == NULL || !n->dir))
-		return ERR_NOT_FOUND;
+	if (rc < 0) return rc;
+	if (path[0] != '\0' && strcmp(path, "/") != 0 && (n == NULL || !n->dir)) return ERR_NOT_FOUND;
 	sim_fs_syncs++;
 	changes_settle(pick_dir, path, sync_time(), 100);
 	return 0;
@@ -507,11 +464,9 @@ int sim_fs_sync_dir(const char *path)
 
 size_t sim_fs_read(const struct sim_node *n, int64_t at, void *bytes, size_t cap)
 {
-	if (at < 0 || (uint64_t)at >= n->now.len)
-		return 0;
+	if (at < 0 || (uint64_t)at >= n->now.len) return 0;
 	size_t have = n->now.len - (size_t)at;
-	if (have > cap)
-		have = cap;
+	if (have > cap) have = cap;
 	memcpy(bytes, n->now.ptr + at, have);
 	return have;
 }
@@ -549,8 +504,7 @@ void sim_fs_damage(enum sim_damage damage)
 	for (size_t i = 0; i < names_safe.count; i++) {
 		const struct name *n = &names_safe.list[i];
 		/* A file whose directory's name is lost is lost with it. */
-		if (!dir_exists(&names_safe, n->path))
-			continue;
+		if (!dir_exists(&names_safe, n->path)) continue;
 		names_put(&names_now, n->path, n->node);
 		bytes_size(&n->node->now, 0);
 		bytes_put(&n->node->now, 0, n->node->safe.ptr, n->node->safe.len);
@@ -568,8 +522,7 @@ void sim_fs_save(void)
 	struct sim_lasting *l = sim_lasting();
 	size_t at = 0;
 
-	if (!loaded)
-		return;
+	if (!loaded) return;
 	for (size_t i = 0; i < names_now.count; i++) {
 		const struct name *n = &names_now.list[i];
 		struct image_entry e = {strlen(n->path), n->node->now.len, n->node->dir};
@@ -580,8 +533,7 @@ void sim_fs_save(void)
 		at += sizeof e;
 		memcpy(l->image + at, n->path, e.path_len);
 		at += e.path_len;
-		if (e.len > 0)
-			memcpy(l->image + at, n->node->now.ptr, e.len);
+		if (e.len > 0) memcpy(l->image + at, n->node->now.ptr, e.len);
 		at += e.len;
 	}
 	l->image_len = at;
@@ -631,16 +583,13 @@ void sim_fs_forget(void)
 /* Between boots the disk is the image; inside one it is this memory. */
 static void peek_begin(void)
 {
-	if (!sim_world.up)
-		sim_fs_load();
+	if (!sim_world.up) sim_fs_load();
 }
 
 static void peek_end(bool changed)
 {
-	if (sim_world.up)
-		return;
-	if (changed)
-		sim_fs_save();
+	if (sim_world.up) return;
+	if (changed) sim_fs_save();
 	sim_fs_forget();
 }
 

@@ -11,10 +11,8 @@ static int read_all(struct hal_file *f, unsigned char *bytes, size_t len)
 {
 	for (size_t done = 0; done < len;) {
 		int rc = hal_file_read(f, (int64_t)done, bytes + done, len - done);
-		if (rc < 0)
-			return rc;
-		if (rc == 0)
-			return ERR_IO;
+		if (rc < 0) return rc;
+		if (rc == 0) return ERR_IO;
 		done += (size_t)rc;
 	}
 	return 0;
@@ -40,8 +38,7 @@ int hal_map_open(struct hal_map *m, const char *path)
 
 	*m = (struct hal_map){0};
 	int rc = hal_file_open(&f, path, HAL_FILE_READ);
-	if (rc < 0)
-		return rc;
+	if (rc < 0) return rc;
 	int64_t size = hal_file_size(&f);
 	rc = size < 0 ? ERR_IO : size > MAP_BYTES_MAX ? ERR_TOO_LARGE : take(m, &f, (size_t)size);
 	hal_file_close(&f);

@@ -15,12 +15,12 @@
 #include "common/common.h"
 #include "sim_world.h"
 
-#define WINDOW_BYTES 16384
-#define SEGMENTS_MAX 64
-#define LISTENERS_MAX 16
-#define PEERS_MAX 32
-#define NAMES_MAX 128
-#define BACKLOG_MAX 16
+#define WINDOW_BYTES        16384
+#define SEGMENTS_MAX        64
+#define LISTENERS_MAX       16
+#define PEERS_MAX           32
+#define NAMES_MAX           128
+#define BACKLOG_MAX         16
 #define LOOPBACK_PORT_FIRST 49152
 /* How long a kernel tries to connect to a black hole. */
 #define CONNECT_MS_MAX (127 * 1000)
@@ -46,7 +46,7 @@ struct pipe {
 struct conn {
 	struct conn *next, **link; /* in the list of all */
 	unsigned id;
-	struct pipe pipes[2]; /* [0] from the connecting side */
+	struct pipe pipes[2];              /* [0] from the connecting side */
 	bool gone[2], aborted[2], told[2]; /* told: a send after the other's end was swallowed */
 	bool loopback;
 	bool silent; /* nothing moves any more */
@@ -130,8 +130,7 @@ static struct hal_addr addr_must(const char *ip, uint16_t port)
 {
 	struct hal_addr a;
 
-	if (hal_addr_parse(ip, port, &a) < 0)
-		sim_misuse("not an address");
+	if (hal_addr_parse(ip, port, &a) < 0) sim_misuse("not an address");
 	return a;
 }
 
@@ -143,12 +142,10 @@ static const struct sim_net_rule *rule_for(const struct hal_addr *to)
 		const struct sim_net_rule *r = &f->rules[i];
 		struct hal_addr at;
 
-		if (r->port != 0 && r->port != to->port)
-			continue;
+		if (r->port != 0 && r->port != to->port) continue;
 		if (r->ip != NULL) {
 			at = addr_must(r->ip, to->port);
-			if (!addr_same(&at, to))
-				continue;
+			if (!addr_same(&at, to)) continue;
 		}
 		rule_hits[i]++;
 		if (r->count != 0 && (rule_hits[i] < r->first || rule_hits[i] >= r->first + r->count))
@@ -162,8 +159,7 @@ void sim_net_rule_add(const struct sim_net_rule *rule)
 {
 	struct sim_net_faults *f = &sim_faults()->net;
 
-	if (f->rule_count == SIM_NET_RULES_MAX)
-		sim_misuse("too many network rules");
+	if (f->rule_count == SIM_NET_RULES_MAX) sim_misuse("too many network rules");
 	memmove(&f->rules[1], &f->rules[0], f->rule_count * sizeof f->rules[0]);
 	memmove(&rule_hits[1], &rule_hits[0], f->rule_count * sizeof rule_hits[0]);
 	f->rules[0] = *rule;
@@ -188,11 +184,9 @@ static void pipe_end_set(struct conn *c, int side, enum pipe_end end)
 {
 	struct pipe *p = &c->pipes[side];
 
-	if (p->end != PIPE_OPEN)
-		return;
+	if (p->end != PIPE_OPEN) return;
 	p->end = end;
-	if (p->last_ms < sim_world.now_ms + c->latency_ms)
-		p->last_ms = sim_world.now_ms + c->latency_ms;
+	if (p->last_ms < sim_world.now_ms + c->latency_ms) p->last_ms = sim_world.now_ms + c->latency_ms;
 	sim_wake_all(p);
 }
 
@@ -213,15 +207,13 @@ static struct conn *conn_new(bool loopback, const struct sim_net_rule *rule)
 {
 	struct conn *c = calloc(1, sizeof *c);
 
-	if (c == NULL)
-		sim_misuse("the host has no memory");
+	if (c == NULL) sim_misuse("the host has no memory");
 	c->id = ++conns_made;
 	c->loopback = loopback;
 	c->address = address_now;
 	c->next = conns;
 	c->link = &conns;
-	if (conns != NULL)
-		conns->link = &c->next;
+	if (conns != NULL) conns->link = &c->next;
 	conns = c;
 	if (rule != NULL) {
 		c->latency_ms = rule->latency_ms;
@@ -239,8 +231,7 @@ static void conn_close(struct conn *c, int side)
 
 	if (c->gone[1 - side]) {
 		*c->link = c->next;
-		if (c->next != NULL)
-			c->next->link = c->link;
+		if (c->next != NULL) c->next->link = c->link;
 		free(c);
 		return;
 	}
@@ -261,10 +252,8 @@ static void pipe_put(struct conn *c, struct pipe *p, const unsigned char *bytes,
 {
 	int64_t at = sim_world.now_ms + c->latency_ms;
 
-	if (c->jitter_ms > 0)
-		at += (int64_t)sim_rng_below(&sim_world.rng_net, (uint64_t)c->jitter_ms + 1);
-	if (at < p->last_ms)
-		at = p->last_ms;
+	if (c->jitter_ms > 0) at += (int64_t)sim_rng_below(&sim_world.rng_net, (uint64_t)c->jitter_ms + 1);
+	if (at < p->last_ms) at = p->last_ms;
 	for (size_t i = 0; i < n; i++)
 		p->data[(p->head + p->len + i) % WINDOW_BYTES] = bytes[i];
 	p->len += n;
@@ -317,8 +306,7 @@ static struct conn *conn_of(struct hal_stream *s, int *side)
 	struct hal_socket *k = (struct hal_socket *)(void *)s;
 	struct conn *c = (struct conn *)(uintptr_t)k->opaque[0];
 
-	if (c == NULL)
-		sim_misuse("a stream that is closed");
+	if (c == NULL) sim_misuse("a stream that is closed");
 	*side = (int)k->opaque[1];
 	return c;
 }
@@ -331,19 +319,15 @@ static int wait_in(struct conn *c, int side, size_t *have, int64_t deadline_ms)
 	for (;;) {
 		int64_t next;
 
-		if (c->aborted[side])
-			return ERR_STOPPING;
+		if (c->aborted[side]) return ERR_STOPPING;
 		*have = pipe_arrived(p, &next);
 		if (conn_stalled(c)) {
 			*have = 0;
 			next = HAL_FOREVER;
 		}
-		if (*have > 0)
-			return 0;
-		if (next <= sim_world.now_ms)
-			return p->end == PIPE_RESET ? ERR_RESET : ERR_CLOSED;
-		if (sim_world.now_ms >= deadline_ms)
-			return ERR_TIMEOUT;
+		if (*have > 0) return 0;
+		if (next <= sim_world.now_ms) return p->end == PIPE_RESET ? ERR_RESET : ERR_CLOSED;
+		if (sim_world.now_ms >= deadline_ms) return ERR_TIMEOUT;
 		sim_wait(p, next < deadline_ms ? next : deadline_ms, "bytes to receive");
 	}
 }
@@ -356,10 +340,8 @@ static int socket_recv(struct hal_stream *s, void *bytes, size_t cap, int64_t de
 
 	sim_preempt();
 	int rc = wait_in(c, side, &have, deadline_ms);
-	if (rc < 0)
-		return rc;
-	if (have > cap)
-		have = cap;
+	if (rc < 0) return rc;
+	if (have > cap) have = cap;
 	have = split(have);
 	pipe_take(&c->pipes[1 - side], bytes, have);
 	sim_trace("recv", c->id, have);
@@ -387,43 +369,36 @@ static int socket_send(struct hal_stream *s, const void *bytes, size_t len, int6
 
 	sim_preempt();
 	for (;;) {
-		if (c->aborted[side])
-			return ERR_STOPPING;
+		if (c->aborted[side]) return ERR_STOPPING;
 		bool stalled = conn_stalled(c);
 		/* The other side's end is known when it has arrived. */
 		if (!stalled && in->end != PIPE_OPEN && in->last_ms <= sim_world.now_ms) {
-			if (in->end == PIPE_RESET)
-				return ERR_RESET;
-			if (c->told[side] || !c->gone[1 - side])
-				return ERR_CLOSED;
+			if (in->end == PIPE_RESET) return ERR_RESET;
+			if (c->told[side] || !c->gone[1 - side]) return ERR_CLOSED;
 			c->told[side] = true;
 			in->end = PIPE_RESET;
 			return (int)len;
 		}
-		if (out->len < WINDOW_BYTES && out->segment_count < SEGMENTS_MAX)
-			break;
-		if (sim_world.now_ms >= deadline_ms)
-			return ERR_TIMEOUT;
+		if (out->len < WINDOW_BYTES && out->segment_count < SEGMENTS_MAX) break;
+		if (sim_world.now_ms >= deadline_ms) return ERR_TIMEOUT;
 		next = !stalled && in->end != PIPE_OPEN ? in->last_ms : HAL_FOREVER;
 		sim_wait(out, next < deadline_ms ? next : deadline_ms, "room to send");
 	}
-	if (out->end != PIPE_OPEN)
-		return out->end == PIPE_RESET ? ERR_RESET : ERR_CLOSED;
-	if (len > WINDOW_BYTES - out->len)
-		len = WINDOW_BYTES - out->len;
+	if (out->end != PIPE_OPEN) return out->end == PIPE_RESET ? ERR_RESET : ERR_CLOSED;
+	if (len > WINDOW_BYTES - out->len) len = WINDOW_BYTES - out->len;
 	len = split(len);
 	bool cut = out->cut_plus1 != 0 && out->total + len >= out->cut_plus1 - 1;
-	if (cut)
-		len = (size_t)(out->cut_plus1 - 1 - out->total);
-	if (len > 0)
-		pipe_put(c, out, bytes, len);
+	if (cut) len = (size_t)(out->cut_plus1 - 1 - out->total);
+	if (len > 0) pipe_put(c, out, bytes, len);
 	sim_trace("send", c->id, len);
 	if (cut) {
 		out->cut_plus1 = 0;
 		conn_cut(c);
 	}
 	if (len == 0)
-		return c->cut_mode == SIM_CUT_SILENCE ? ERR_TIMEOUT : out->end == PIPE_RESET ? ERR_RESET : ERR_CLOSED;
+		return c->cut_mode == SIM_CUT_SILENCE ? ERR_TIMEOUT
+		       : out->end == PIPE_RESET       ? ERR_RESET
+						      : ERR_CLOSED;
 	return (int)len;
 }
 
@@ -470,10 +445,8 @@ static struct listener *listener_for(const struct hal_addr *to)
 	for (size_t i = 0; i < LISTENERS_MAX; i++) {
 		struct listener *l = &listeners[i];
 
-		if (!l->used || l->aborted)
-			continue;
-		if (addr_same(&l->at, to) || (addr_is_any(&l->at) && l->at.port == to->port))
-			return l;
+		if (!l->used || l->aborted) continue;
+		if (addr_same(&l->at, to) || (addr_is_any(&l->at) && l->at.port == to->port)) return l;
 	}
 	return NULL;
 }
@@ -481,8 +454,7 @@ static struct listener *listener_for(const struct hal_addr *to)
 static struct peer *peer_for(const struct hal_addr *to)
 {
 	for (size_t i = 0; i < PEERS_MAX; i++)
-		if (peers[i].used && addr_same(&peers[i].at, to))
-			return &peers[i];
+		if (peers[i].used && addr_same(&peers[i].at, to)) return &peers[i];
 	return NULL;
 }
 
@@ -500,8 +472,7 @@ static void peer_start(const struct peer *p, struct conn *c)
 	struct peer_run *run = calloc(1, sizeof *run);
 	char name[24];
 
-	if (run == NULL)
-		sim_misuse("the host has no memory");
+	if (run == NULL) sim_misuse("the host has no memory");
 	run->peer = p;
 	socket_set(&run->socket, c, 1);
 	snprintf(name, sizeof name, "peer:%u#%u", p->at.port, c->id);
@@ -521,29 +492,23 @@ int hal_stream_connect(struct hal_socket *s, const struct hal_addr *to, int64_t 
 	sim_preempt();
 	memset(s, 0, sizeof *s);
 	bool loopback = hal_addr_is_loopback(to) != 0;
-	if (sim_world.link_down && !loopback)
-		return ERR_LINK_DOWN;
+	if (sim_world.link_down && !loopback) return ERR_LINK_DOWN;
 	const struct sim_net_rule *found = rule_for(to);
 	struct sim_net_rule rule = {0};
-	if (found != NULL)
-		rule = *found;
+	if (found != NULL) rule = *found;
 
 	sim_trace("connect", to->port, 0);
 	if (rule.black_hole) {
 		wait_for(CONNECT_MS_MAX, deadline_ms);
 		return ERR_TIMEOUT;
 	}
-	if (rule.latency_ms > 0 && wait_for(2 * rule.latency_ms, deadline_ms) < 0)
-		return ERR_TIMEOUT;
-	if (rule.unreachable)
-		return ERR_UNREACHABLE;
+	if (rule.latency_ms > 0 && wait_for(2 * rule.latency_ms, deadline_ms) < 0) return ERR_TIMEOUT;
+	if (rule.unreachable) return ERR_UNREACHABLE;
 	struct listener *l = listener_for(to);
 	const struct peer *p = peer_for(to);
-	if (rule.refuse || (l == NULL && p == NULL))
-		return ERR_REFUSED;
+	if (rule.refuse || (l == NULL && p == NULL)) return ERR_REFUSED;
 	while (l != NULL && l->backlog_count == BACKLOG_MAX) {
-		if (sim_world.now_ms >= deadline_ms)
-			return ERR_TIMEOUT;
+		if (sim_world.now_ms >= deadline_ms) return ERR_TIMEOUT;
 		sim_wait(l, deadline_ms, "room in a backlog");
 		l = listener_for(to);
 	}
@@ -551,7 +516,8 @@ int hal_stream_connect(struct hal_socket *s, const struct hal_addr *to, int64_t 
 	struct conn *c = conn_new(loopback, found != NULL ? &rule : NULL);
 	socket_set(s, c, 0);
 	if (l != NULL) {
-		struct hal_addr from = addr_must(to->family == HAL_FAMILY_IP6 ? "::1" : "127.0.0.1", port_next++);
+		struct hal_addr from =
+			addr_must(to->family == HAL_FAMILY_IP6 ? "::1" : "127.0.0.1", port_next++);
 
 		l->from[l->backlog_count] = from;
 		l->backlog[l->backlog_count++] = c;
@@ -559,8 +525,7 @@ int hal_stream_connect(struct hal_socket *s, const struct hal_addr *to, int64_t 
 	} else {
 		peer_start(p, c);
 	}
-	if (c->pipes[0].cut_plus1 == 1 || c->pipes[1].cut_plus1 == 1)
-		conn_cut(c);
+	if (c->pipes[0].cut_plus1 == 1 || c->pipes[1].cut_plus1 == 1) conn_cut(c);
 	return 0;
 }
 
@@ -572,44 +537,35 @@ int hal_stream_listen(struct hal_listener *out, const struct hal_addr *at, struc
 	struct hal_addr here = *at;
 
 	sim_enter();
-	if (at->family == HAL_FAMILY_NONE)
-		return ERR_INVALID;
-	if (here.port == 0)
-		here.port = port_next++;
+	if (at->family == HAL_FAMILY_NONE) return ERR_INVALID;
+	if (here.port == 0) here.port = port_next++;
 	for (size_t i = 0; i < LISTENERS_MAX; i++) {
-		if (listeners[i].used && addr_same(&listeners[i].at, &here))
-			return ERR_BUSY;
-		if (!listeners[i].used && l == NULL)
-			l = &listeners[i];
+		if (listeners[i].used && addr_same(&listeners[i].at, &here)) return ERR_BUSY;
+		if (!listeners[i].used && l == NULL) l = &listeners[i];
 	}
-	if (l == NULL)
-		return ERR_NO_MEMORY;
+	if (l == NULL) return ERR_NO_MEMORY;
 	memset(l, 0, sizeof *l);
 	l->used = true;
 	l->at = here;
 	out->opaque[0] = (uint64_t)(uintptr_t)l;
-	if (bound != NULL)
-		*bound = here;
+	if (bound != NULL) *bound = here;
 	return 0;
 }
 
 int hal_stream_accept(struct hal_listener *in, struct hal_socket *s, struct hal_addr *from,
-                      int64_t deadline_ms)
+		      int64_t deadline_ms)
 {
 	struct listener *l = (struct listener *)(uintptr_t)in->opaque[0];
 
 	sim_preempt();
 	memset(s, 0, sizeof *s);
 	while (l->backlog_count == 0 || l->aborted) {
-		if (l->aborted)
-			return ERR_STOPPING;
-		if (sim_world.now_ms >= deadline_ms)
-			return ERR_TIMEOUT;
+		if (l->aborted) return ERR_STOPPING;
+		if (sim_world.now_ms >= deadline_ms) return ERR_TIMEOUT;
 		sim_wait(l, deadline_ms, "a connection to accept");
 	}
 	socket_set(s, l->backlog[0], 1);
-	if (from != NULL)
-		*from = l->from[0];
+	if (from != NULL) *from = l->from[0];
 	l->backlog_count--;
 	memmove(&l->backlog[0], &l->backlog[1], l->backlog_count * sizeof l->backlog[0]);
 	memmove(&l->from[0], &l->from[1], l->backlog_count * sizeof l->from[0]);
@@ -643,16 +599,14 @@ void hal_stream_listen_close(struct hal_listener *in)
 /* ---- scripts ---- */
 
 void sim_peer_listen(const char *ip, uint16_t port, void (*handler)(struct hal_stream *s, void *arg),
-                     void *arg)
+		     void *arg)
 {
 	struct hal_addr at = addr_must(ip, port);
 	struct peer *p = peer_for(&at);
 
 	for (size_t i = 0; i < PEERS_MAX && p == NULL; i++)
-		if (!peers[i].used)
-			p = &peers[i];
-	if (p == NULL)
-		sim_misuse("too many peers");
+		if (!peers[i].used) p = &peers[i];
+	if (p == NULL) sim_misuse("too many peers");
 	*p = (struct peer){true, at, handler, arg};
 }
 
@@ -661,8 +615,7 @@ void sim_peer_close(const char *ip, uint16_t port)
 	struct hal_addr at = addr_must(ip, port);
 	struct peer *p = peer_for(&at);
 
-	if (p != NULL)
-		p->used = false;
+	if (p != NULL) p->used = false;
 }
 
 void sim_link_set(bool up, bool new_address)
@@ -671,8 +624,7 @@ void sim_link_set(bool up, bool new_address)
 	sim_trace("link", up, new_address);
 	sim_world.link_down = !up;
 	sim_world.link_generation++;
-	if (new_address)
-		address_now++;
+	if (new_address) address_now++;
 	for (const struct conn *c = conns; c != NULL; c = c->next)
 		conn_wake(c);
 }
@@ -688,8 +640,7 @@ void hal_link_get(struct hal_link_state *out)
 
 void sim_dns_add(const char *name, const char *ip)
 {
-	if (dns_count == NAMES_MAX || strlen(name) >= sizeof dns_names[0].name)
-		sim_misuse("too many names");
+	if (dns_count == NAMES_MAX || strlen(name) >= sizeof dns_names[0].name) sim_misuse("too many names");
 	strcpy(dns_names[dns_count].name, name);
 	dns_names[dns_count].addr = addr_must(ip, 0);
 	dns_count++;
@@ -699,23 +650,18 @@ int hal_dns_resolve(const char *host, uint16_t port, struct hal_addr *out, size_
 {
 	sim_preempt();
 	int n = common_dns_local(host, port, out, cap);
-	if (n != 0)
-		return n;
+	if (n != 0) return n;
 	const struct sim_dns_faults *f = &sim_world.faults.dns;
 	sim_trace("dns", strlen(host), f->mode);
-	if (sim_world.link_down)
-		return ERR_DNS;
+	if (sim_world.link_down) return ERR_DNS;
 	if (f->mode == SIM_DNS_HANG) {
 		hal_clock_sleep_until(deadline_ms);
 		return ERR_TIMEOUT;
 	}
-	if (f->latency_ms > 0 && wait_for(f->latency_ms, deadline_ms) < 0)
-		return ERR_TIMEOUT;
-	if (f->mode == SIM_DNS_FAIL)
-		return ERR_DNS;
+	if (f->latency_ms > 0 && wait_for(f->latency_ms, deadline_ms) < 0) return ERR_TIMEOUT;
+	if (f->mode == SIM_DNS_FAIL) return ERR_DNS;
 	for (size_t i = 0; i < dns_count && (size_t)n < cap; i++) {
-		if (strcasecmp(dns_names[i].name, host) != 0)
-			continue;
+		if (strcasecmp(dns_names[i].name, host) != 0) continue;
 		out[n] = dns_names[i].addr;
 		out[n].port = port;
 		n++;

@@ -14,7 +14,7 @@
 #define THREADS_MAX 128
 /* Tests print and assert on these threads: more than the firmware asks for. */
 #define STACK_BYTES_MIN (512u << 10)
-#define SPINS_MAX 10000000u
+#define SPINS_MAX       10000000u
 
 enum thread_state { THREAD_FREE, THREAD_READY, THREAD_WAITING, THREAD_DONE };
 
@@ -39,10 +39,8 @@ static _Thread_local struct thread *self;
 
 void sim_enter(void)
 {
-	if (!sim_world.up)
-		sim_world_implicit();
-	if (self == NULL)
-		sim_misuse("a thread that hal_thread did not start");
+	if (!sim_world.up) sim_world_implicit();
+	if (self == NULL) sim_misuse("a thread that hal_thread did not start");
 }
 
 unsigned sim_self_id(void)
@@ -68,7 +66,7 @@ void sim_sched_start(void)
 void sim_dump(void)
 {
 	fprintf(stderr, "sim: seed %llu, time %lld\n", (unsigned long long)sim_world.config.seed,
-	        (long long)sim_world.now_ms);
+		(long long)sim_world.now_ms);
 	for (size_t i = 0; i < THREADS_MAX; i++) {
 		const struct thread *t = &threads[i];
 
@@ -76,7 +74,7 @@ void sim_dump(void)
 			fprintf(stderr, "sim: %-15s waits for %s\n", t->name, t->what);
 		else if (t->state == THREAD_WAITING)
 			fprintf(stderr, "sim: %-15s waits for %s until %lld\n", t->name, t->what,
-			        (long long)t->deadline_ms);
+				(long long)t->deadline_ms);
 		else if (t->state == THREAD_READY)
 			fprintf(stderr, "sim: %-15s runs\n", t->name);
 	}
@@ -93,12 +91,12 @@ static void time_move(void)
 			next = threads[i].deadline_ms;
 
 	int64_t cut = w->config.cut_at_ms > 0 ? SIM_START_MS + w->config.cut_at_ms : HAL_FOREVER;
-	int64_t limit = w->config.time_ms_max == HAL_FOREVER ? HAL_FOREVER : SIM_START_MS + w->config.time_ms_max;
+	int64_t limit =
+		w->config.time_ms_max == HAL_FOREVER ? HAL_FOREVER : SIM_START_MS + w->config.time_ms_max;
 	int64_t dog = w->watchdog_on ? w->watchdog_due_ms : HAL_FOREVER;
 
 	if (next == HAL_FOREVER && cut == HAL_FOREVER && dog == HAL_FOREVER) {
-		if (!w->config.quiet || !w->forked)
-			sim_dump();
+		if (!w->config.quiet || !w->forked) sim_dump();
 		sim_stop(SIM_DEADLOCK);
 	}
 	if (cut <= next && cut <= dog && cut <= limit) {
@@ -111,8 +109,7 @@ static void time_move(void)
 	}
 	if (next > limit) {
 		w->now_ms = limit;
-		if (!w->config.quiet)
-			sim_dump();
+		if (!w->config.quiet) sim_dump();
 		sim_stop(SIM_TIME_LIMIT);
 	}
 	if (next > w->now_ms) {
@@ -136,10 +133,8 @@ static struct thread *thread_pick(void)
 		size_t n = 0;
 
 		for (size_t i = 0; i < THREADS_MAX; i++)
-			if (threads[i].state == THREAD_READY)
-				ready[n++] = &threads[i];
-		if (n > 0)
-			return ready[sim_rng_below(&sim_world.rng_sched, n)];
+			if (threads[i].state == THREAD_READY) ready[n++] = &threads[i];
+		if (n > 0) return ready[sim_rng_below(&sim_world.rng_sched, n)];
 		time_move();
 	}
 }
@@ -152,16 +147,13 @@ static void baton_pass(void)
 	struct thread *next = thread_pick();
 
 	if (++sim_world.steps > sim_world.config.steps_max) {
-		if (!sim_world.config.quiet)
-			sim_dump();
+		if (!sim_world.config.quiet) sim_dump();
 		sim_stop(SIM_STEP_LIMIT);
 	}
 	sim_trace("run", next->id, 0);
-	if (next == me)
-		return;
+	if (next == me) return;
 	sem_post(&next->go);
-	if (ended)
-		return;
+	if (ended) return;
 	while (sem_wait(&me->go) < 0 && errno == EINTR)
 		;
 }
@@ -169,8 +161,7 @@ static void baton_pass(void)
 void sim_preempt(void)
 {
 	sim_enter();
-	if (sim_rng_percent(&sim_world.rng_sched, sim_world.config.preempt_percent))
-		baton_pass();
+	if (sim_rng_percent(&sim_world.rng_sched, sim_world.config.preempt_percent)) baton_pass();
 }
 
 bool sim_wait(const void *on, int64_t deadline_ms, const char *what)
@@ -196,8 +187,7 @@ static void thread_wake(struct thread *t)
 void sim_wake_all(const void *on)
 {
 	for (size_t i = 0; i < THREADS_MAX; i++)
-		if (threads[i].state == THREAD_WAITING && threads[i].on == on)
-			thread_wake(&threads[i]);
+		if (threads[i].state == THREAD_WAITING && threads[i].on == on) thread_wake(&threads[i]);
 }
 
 void sim_wake_one(const void *on)
@@ -206,10 +196,8 @@ void sim_wake_one(const void *on)
 	size_t n = 0;
 
 	for (size_t i = 0; i < THREADS_MAX; i++)
-		if (threads[i].state == THREAD_WAITING && threads[i].on == on)
-			waiting[n++] = &threads[i];
-	if (n > 0)
-		thread_wake(waiting[sim_rng_below(&sim_world.rng_sched, n)]);
+		if (threads[i].state == THREAD_WAITING && threads[i].on == on) waiting[n++] = &threads[i];
+	if (n > 0) thread_wake(waiting[sim_rng_below(&sim_world.rng_sched, n)]);
 }
 
 /* ---- threads ---- */
@@ -232,16 +220,14 @@ static void *thread_main(void *arg)
 }
 
 static struct thread *thread_create(const char *name, size_t stack_bytes, bool detached, void (*fn)(void *),
-                                    void *arg)
+				    void *arg)
 {
 	struct thread *t = NULL;
 	pthread_attr_t attr;
 
 	for (size_t i = 0; i < THREADS_MAX && t == NULL; i++)
-		if (threads[i].state == THREAD_FREE)
-			t = &threads[i];
-	if (t == NULL)
-		return NULL;
+		if (threads[i].state == THREAD_FREE) t = &threads[i];
+	if (t == NULL) return NULL;
 	memset(t, 0, sizeof *t);
 	t->id = ++threads_started;
 	snprintf(t->name, sizeof t->name, "%s", name);
@@ -250,11 +236,9 @@ static struct thread *thread_create(const char *name, size_t stack_bytes, bool d
 	t->arg = arg;
 	sem_init(&t->go, 0, 0);
 	pthread_attr_init(&attr);
-	if (stack_bytes < STACK_BYTES_MIN)
-		stack_bytes = STACK_BYTES_MIN;
+	if (stack_bytes < STACK_BYTES_MIN) stack_bytes = STACK_BYTES_MIN;
 	pthread_attr_setstacksize(&attr, (stack_bytes + 65535) / 65536 * 65536);
-	if (detached)
-		pthread_attr_setdetachstate(&attr, PTHREAD_CREATE_DETACHED);
+	if (detached) pthread_attr_setdetachstate(&attr, PTHREAD_CREATE_DETACHED);
 	t->state = THREAD_READY;
 	int rc = pthread_create(&t->real, &attr, thread_main, t);
 	pthread_attr_destroy(&attr);
@@ -267,13 +251,12 @@ static struct thread *thread_create(const char *name, size_t stack_bytes, bool d
 }
 
 int hal_thread_start(struct hal_thread *t, const char *name, size_t stack_bytes, void (*fn)(void *arg),
-                     void *arg)
+		     void *arg)
 {
 	sim_enter();
 	struct thread *made = thread_create(name, stack_bytes, false, fn, arg);
 
-	if (made == NULL)
-		return ERR_NO_MEMORY;
+	if (made == NULL) return ERR_NO_MEMORY;
 	t->opaque[0] = (uint64_t)(uintptr_t)made;
 	sim_preempt();
 	return 0;
@@ -295,20 +278,18 @@ void hal_thread_join(struct hal_thread *t)
 void sim_script_start(const char *name, void (*fn)(void *arg), void *arg)
 {
 	sim_enter();
-	if (thread_create(name, 0, true, fn, arg) == NULL)
-		sim_misuse("too many threads");
+	if (thread_create(name, 0, true, fn, arg) == NULL) sim_misuse("too many threads");
 }
 
 /* ---- mutexes: [0] owner's thread or 0, [1] mark of an initialised one ---- */
 
 #define MUTEX_MARK UINT64_C(0x6d75746578)
-#define COND_MARK UINT64_C(0x636f6e64)
+#define COND_MARK  UINT64_C(0x636f6e64)
 
 static void mutex_checked(const struct hal_mutex *m)
 {
 	sim_enter();
-	if (m->opaque[1] != MUTEX_MARK)
-		sim_misuse("a mutex that is not initialised");
+	if (m->opaque[1] != MUTEX_MARK) sim_misuse("a mutex that is not initialised");
 }
 
 void hal_mutex_init(struct hal_mutex *m)
@@ -319,8 +300,7 @@ void hal_mutex_init(struct hal_mutex *m)
 
 static void mutex_take(struct hal_mutex *m)
 {
-	if (m->opaque[0] == (uint64_t)(uintptr_t)self)
-		sim_misuse("a mutex locked twice by one thread");
+	if (m->opaque[0] == (uint64_t)(uintptr_t)self) sim_misuse("a mutex locked twice by one thread");
 	while (m->opaque[0] != 0)
 		sim_wait(m, HAL_FOREVER, "a mutex");
 	m->opaque[0] = (uint64_t)(uintptr_t)self;
@@ -351,16 +331,14 @@ void hal_mutex_unlock(struct hal_mutex *m)
 void hal_mutex_close(struct hal_mutex *m)
 {
 	mutex_checked(m);
-	if (m->opaque[0] != 0)
-		sim_misuse("a mutex closed while locked");
+	if (m->opaque[0] != 0) sim_misuse("a mutex closed while locked");
 	m->opaque[1] = 0;
 }
 
 static void cond_checked(const struct hal_cond *c)
 {
 	sim_enter();
-	if (c->opaque[1] != COND_MARK)
-		sim_misuse("a condition that is not initialised");
+	if (c->opaque[1] != COND_MARK) sim_misuse("a condition that is not initialised");
 }
 
 void hal_cond_init(struct hal_cond *c)

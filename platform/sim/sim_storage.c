@@ -27,14 +27,12 @@ static struct file *file_of(struct hal_file *f)
 /* The disk's path for a path of the HAL ("" and "." are the root). */
 static int path_of(const char *path, char out[HAL_PATH_MAX])
 {
-	if (!opened)
-		sim_misuse("hal_storage before hal_storage_open");
+	if (!opened) sim_misuse("hal_storage before hal_storage_open");
 	if (common_path_is_root(path)) {
 		out[0] = '\0';
 		return 0;
 	}
-	if (!common_path_valid(path))
-		return ERR_INVALID;
+	if (!common_path_valid(path)) return ERR_INVALID;
 	if (strcmp(path, root) == 0)
 		out[0] = '\0';
 	else
@@ -45,27 +43,21 @@ static int path_of(const char *path, char out[HAL_PATH_MAX])
 int hal_storage_open(const char *path)
 {
 	sim_enter();
-	if (opened)
-		return ERR_BUSY;
-	if (path[0] == '\0')
-		return ERR_INVALID;
-	if (path[0] == '/' && snprintf(root, sizeof root, "%s", path) >= (int)sizeof root)
-		return ERR_INVALID;
+	if (opened) return ERR_BUSY;
+	if (path[0] == '\0') return ERR_INVALID;
+	if (path[0] == '/' && snprintf(root, sizeof root, "%s", path) >= (int)sizeof root) return ERR_INVALID;
 	if (path[0] != '/' && snprintf(root, sizeof root, "/sim/%s", path) >= (int)sizeof root)
 		return ERR_INVALID;
-	if (strlen(root) > HAL_PATH_MAX / 2)
-		return ERR_INVALID;
+	if (strlen(root) > HAL_PATH_MAX / 2) return ERR_INVALID;
 	sim_alloc_install();
-	if (sim_vfs_register() < 0)
-		return ERR_NO_MEMORY;
+	if (sim_vfs_register() < 0) return ERR_NO_MEMORY;
 	opened = true;
 	return 0;
 }
 
 void hal_storage_close(void)
 {
-	if (!opened)
-		return;
+	if (!opened) return;
 	sim_vfs_unregister();
 	opened = false;
 }
@@ -108,21 +100,16 @@ int hal_file_open(struct hal_file *f, const char *path, enum hal_file_mode mode)
 	int rc = path_of(path, p);
 
 	file->node = NULL;
-	if (rc == 0)
-		rc = sim_fs_begin(SIM_DISK_OPEN);
-	if (rc < 0)
-		return rc;
+	if (rc == 0) rc = sim_fs_begin(SIM_DISK_OPEN);
+	if (rc < 0) return rc;
 	file->writable = mode == HAL_FILE_CREATE;
 	if (mode == HAL_FILE_CREATE) {
 		rc = sim_fs_create(p, false, &file->node);
-		if (rc < 0)
-			return rc;
+		if (rc < 0) return rc;
 	} else {
 		file->node = sim_fs_find(p);
-		if (file->node == NULL)
-			return ERR_NOT_FOUND;
-		if (sim_fs_is_dir(file->node))
-			return ERR_INVALID;
+		if (file->node == NULL) return ERR_NOT_FOUND;
+		if (sim_fs_is_dir(file->node)) return ERR_INVALID;
 	}
 	sim_fs_hold(file->node);
 	return 0;
@@ -132,8 +119,7 @@ int hal_file_read(struct hal_file *f, int64_t at, void *bytes, size_t cap)
 {
 	int rc = sim_fs_begin(SIM_DISK_READ);
 
-	if (rc < 0)
-		return rc;
+	if (rc < 0) return rc;
 	return (int)sim_fs_read(file_of(f)->node, at, bytes, cap);
 }
 
@@ -141,8 +127,7 @@ int hal_file_write(struct hal_file *f, const void *bytes, size_t len)
 {
 	struct file *file = file_of(f);
 
-	if (!file->writable)
-		return ERR_INVALID;
+	if (!file->writable) return ERR_INVALID;
 	return sim_fs_write(file->node, sim_fs_size(file->node), bytes, len);
 }
 
@@ -169,11 +154,9 @@ int hal_storage_mkdir(const char *path)
 	char p[HAL_PATH_MAX];
 	int rc = path_of(path, p);
 
-	if (rc < 0)
-		return rc;
+	if (rc < 0) return rc;
 	const struct sim_node *n = sim_fs_find(p);
-	if (p[0] == '\0' || (n != NULL && sim_fs_is_dir(n)))
-		return 0;
+	if (p[0] == '\0' || (n != NULL && sim_fs_is_dir(n))) return 0;
 	return sim_fs_create(p, true, NULL);
 }
 
@@ -181,8 +164,7 @@ int hal_storage_rename(const char *from, const char *to)
 {
 	char a[HAL_PATH_MAX], b[HAL_PATH_MAX];
 
-	if (path_of(from, a) < 0 || path_of(to, b) < 0 || a[0] == '\0' || b[0] == '\0')
-		return ERR_INVALID;
+	if (path_of(from, a) < 0 || path_of(to, b) < 0 || a[0] == '\0' || b[0] == '\0') return ERR_INVALID;
 	return sim_fs_rename(a, b);
 }
 
@@ -193,8 +175,7 @@ static bool dir_used(const char *dir)
 	const char *name;
 
 	for (size_t i = 0; (name = sim_fs_name(i)) != NULL; i++)
-		if (strncmp(name, dir, n) == 0 && name[n] == '/')
-			return true;
+		if (strncmp(name, dir, n) == 0 && name[n] == '/') return true;
 	return false;
 }
 
@@ -203,10 +184,8 @@ int hal_storage_remove(const char *path)
 	char p[HAL_PATH_MAX];
 	int rc = path_of(path, p);
 
-	if (rc < 0)
-		return rc;
-	if (p[0] == '\0' || dir_used(p))
-		return ERR_INVALID;
+	if (rc < 0) return rc;
+	if (p[0] == '\0' || dir_used(p)) return ERR_INVALID;
 	return sim_fs_remove(p);
 }
 
@@ -223,10 +202,8 @@ int64_t hal_storage_size(const char *path)
 	char p[HAL_PATH_MAX];
 	int rc = path_of(path, p);
 
-	if (rc == 0)
-		rc = sim_fs_begin(SIM_DISK_SIZE);
-	if (rc < 0)
-		return rc;
+	if (rc == 0) rc = sim_fs_begin(SIM_DISK_SIZE);
+	if (rc < 0) return rc;
 	const struct sim_node *n = sim_fs_find(p);
 	return n == NULL ? ERR_NOT_FOUND : sim_fs_size(n);
 }
@@ -236,20 +213,14 @@ int hal_storage_reserve(const char *path, int64_t bytes)
 	char p[HAL_PATH_MAX], dir[HAL_PATH_MAX];
 	int rc = path_of(path, p);
 
-	if (rc < 0)
-		return rc;
-	if (bytes < 0 || p[0] == '\0')
-		return ERR_INVALID;
+	if (rc < 0) return rc;
+	if (bytes < 0 || p[0] == '\0') return ERR_INVALID;
 	struct sim_node *n = sim_fs_find(p);
-	if (n == NULL)
-		rc = sim_fs_create(p, false, &n);
-	if (rc == 0 && sim_fs_size(n) < bytes)
-		rc = sim_fs_truncate(n, bytes);
-	if (rc == 0)
-		rc = sim_fs_sync(n);
+	if (n == NULL) rc = sim_fs_create(p, false, &n);
+	if (rc == 0 && sim_fs_size(n) < bytes) rc = sim_fs_truncate(n, bytes);
+	if (rc == 0) rc = sim_fs_sync(n);
 	common_path_dir(p, dir);
-	if (rc == 0)
-		rc = sim_fs_sync_dir(dir);
+	if (rc == 0) rc = sim_fs_sync_dir(dir);
 	return rc;
 }
 
@@ -258,13 +229,10 @@ int hal_storage_list(const char *path, int (*fn)(void *arg, const char *name), v
 	char p[HAL_PATH_MAX], dir[HAL_PATH_MAX], name[HAL_PATH_MAX];
 	int rc = path_of(path, p);
 
-	if (rc == 0)
-		rc = sim_fs_begin(SIM_DISK_OPEN);
-	if (rc < 0)
-		return rc;
+	if (rc == 0) rc = sim_fs_begin(SIM_DISK_OPEN);
+	if (rc < 0) return rc;
 	const struct sim_node *d = sim_fs_find(p);
-	if (p[0] != '\0' && strcmp(p, "/") != 0 && (d == NULL || !sim_fs_is_dir(d)))
-		return ERR_NOT_FOUND;
+	if (p[0] != '\0' && strcmp(p, "/") != 0 && (d == NULL || !sim_fs_is_dir(d))) return ERR_NOT_FOUND;
 	/* Backwards: an entry that fn removes is replaced by the last one, which was seen. */
 	size_t count = 0;
 	while (sim_fs_name(count) != NULL)
@@ -273,16 +241,13 @@ int hal_storage_list(const char *path, int (*fn)(void *arg, const char *name), v
 		const char *full = sim_fs_name(count);
 		const char *rest;
 
-		if (full == NULL)
-			continue;
+		if (full == NULL) continue;
 		common_path_dir(full, dir);
-		if (strcmp(dir, p) != 0)
-			continue;
+		if (strcmp(dir, p) != 0) continue;
 		rest = strrchr(full, '/');
 		strcpy(name, rest == NULL ? full : rest + 1);
 		rc = fn(arg, name);
-		if (rc != 0)
-			return rc;
+		if (rc != 0) return rc;
 	}
 	return 0;
 }

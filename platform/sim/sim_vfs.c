@@ -41,14 +41,10 @@ static struct vfs_file *of(sqlite3_file *f)
 static int code_of(int err, int io)
 {
 	switch (err) {
-	case ERR_NO_SPACE:
-		return SQLITE_FULL;
-	case ERR_NO_MEMORY:
-		return SQLITE_NOMEM;
-	case ERR_BUSY:
-		return SQLITE_BUSY;
-	default:
-		return io;
+	case ERR_NO_SPACE: return SQLITE_FULL;
+	case ERR_NO_MEMORY: return SQLITE_NOMEM;
+	case ERR_BUSY: return SQLITE_BUSY;
+	default: return io;
 	}
 }
 
@@ -76,8 +72,7 @@ static int file_close(sqlite3_file *base)
 	unlock_to(f, SQLITE_LOCK_NONE);
 	if (f->delete_on_close && f->path[0] != '\0') {
 		common_path_dir(f->path, dir);
-		if (sim_fs_find(f->path) == f->node)
-			sim_fs_remove(f->path);
+		if (sim_fs_find(f->path) == f->node) sim_fs_remove(f->path);
 	}
 	sim_fs_drop(f->node);
 	f->node = NULL;
@@ -88,11 +83,9 @@ static int file_read(sqlite3_file *base, void *bytes, int len, sqlite3_int64 at)
 {
 	int rc = sim_fs_begin(SIM_DISK_READ);
 
-	if (rc < 0)
-		return code_of(rc, SQLITE_IOERR_READ);
+	if (rc < 0) return code_of(rc, SQLITE_IOERR_READ);
 	size_t got = sim_fs_read(of(base)->node, at, bytes, (size_t)len);
-	if (got == (size_t)len)
-		return SQLITE_OK;
+	if (got == (size_t)len) return SQLITE_OK;
 	memset((char *)bytes + got, 0, (size_t)len - got);
 	return SQLITE_IOERR_SHORT_READ;
 }
@@ -118,14 +111,12 @@ static int file_sync(sqlite3_file *base, int flags)
 	int rc = sim_fs_sync(f->node);
 
 	(void)flags;
-	if (rc < 0)
-		return code_of(rc, SQLITE_IOERR_FSYNC);
+	if (rc < 0) return code_of(rc, SQLITE_IOERR_FSYNC);
 	if (f->sync_dir) {
 		common_path_dir(f->path, dir);
 		rc = sim_fs_sync_dir(dir);
 		f->sync_dir = false;
-		if (rc < 0)
-			return code_of(rc, SQLITE_IOERR_DIR_FSYNC);
+		if (rc < 0) return code_of(rc, SQLITE_IOERR_DIR_FSYNC);
 	}
 	return SQLITE_OK;
 }
@@ -134,8 +125,7 @@ static int file_size(sqlite3_file *base, sqlite3_int64 *len)
 {
 	int rc = sim_fs_begin(SIM_DISK_SIZE);
 
-	if (rc < 0)
-		return code_of(rc, SQLITE_IOERR_FSTAT);
+	if (rc < 0) return code_of(rc, SQLITE_IOERR_FSTAT);
 	*len = sim_fs_size(of(base)->node);
 	return SQLITE_OK;
 }
@@ -146,27 +136,22 @@ static int file_lock(sqlite3_file *base, int level)
 	struct sim_locks *l = sim_fs_locks(f->node);
 	int rc = sim_fs_begin(SIM_DISK_LOCK);
 
-	if (rc < 0)
-		return code_of(rc, SQLITE_IOERR_LOCK);
-	if (f->level >= level)
-		return SQLITE_OK;
+	if (rc < 0) return code_of(rc, SQLITE_IOERR_LOCK);
+	if (f->level >= level) return SQLITE_OK;
 	if (f->level == SQLITE_LOCK_NONE) {
-		if (l->pending || l->exclusive)
-			return SQLITE_BUSY;
+		if (l->pending || l->exclusive) return SQLITE_BUSY;
 		l->shared++;
 		f->level = SQLITE_LOCK_SHARED;
 	}
 	if (level >= SQLITE_LOCK_RESERVED && f->level < SQLITE_LOCK_RESERVED) {
-		if (l->reserved)
-			return SQLITE_BUSY;
+		if (l->reserved) return SQLITE_BUSY;
 		l->reserved = true;
 		f->level = SQLITE_LOCK_RESERVED;
 	}
 	if (level == SQLITE_LOCK_EXCLUSIVE) {
 		l->pending = true;
 		f->level = SQLITE_LOCK_PENDING;
-		if (l->shared > 1)
-			return SQLITE_BUSY;
+		if (l->shared > 1) return SQLITE_BUSY;
 		l->exclusive = true;
 		f->level = SQLITE_LOCK_EXCLUSIVE;
 	}
@@ -183,8 +168,7 @@ static int file_check_reserved(sqlite3_file *base, int *out)
 {
 	int rc = sim_fs_begin(SIM_DISK_LOCK);
 
-	if (rc < 0)
-		return SQLITE_IOERR_CHECKRESERVEDLOCK;
+	if (rc < 0) return SQLITE_IOERR_CHECKRESERVEDLOCK;
 	*out = sim_fs_locks(of(base)->node)->reserved;
 	return SQLITE_OK;
 }
@@ -201,20 +185,14 @@ static int file_control(sqlite3_file *base, int op, void *arg)
 		else
 			f->persist_wal = *flag != 0;
 		return SQLITE_OK;
-	case SQLITE_FCNTL_LOCKSTATE:
-		*flag = f->level;
-		return SQLITE_OK;
+	case SQLITE_FCNTL_LOCKSTATE: *flag = f->level; return SQLITE_OK;
 	case SQLITE_FCNTL_HAS_MOVED:
 		*flag = f->path[0] != '\0' && sim_fs_find(f->path) != f->node;
 		return SQLITE_OK;
-	case SQLITE_FCNTL_VFSNAME:
-		*(char **)arg = sqlite3_mprintf("postern/sim");
-		return SQLITE_OK;
+	case SQLITE_FCNTL_VFSNAME: *(char **)arg = sqlite3_mprintf("postern/sim"); return SQLITE_OK;
 	case SQLITE_FCNTL_SIZE_HINT:
-	case SQLITE_FCNTL_CHUNK_SIZE:
-		return SQLITE_OK;
-	default:
-		return SQLITE_NOTFOUND;
+	case SQLITE_FCNTL_CHUNK_SIZE: return SQLITE_OK;
+	default: return SQLITE_NOTFOUND;
 	}
 }
 
@@ -258,8 +236,7 @@ static int vfs_open(sqlite3_vfs *vfs, const char *full, sqlite3_file *base, int 
 
 	(void)vfs;
 	memset(f, 0, sizeof *f);
-	if (rc < 0)
-		return code_of(rc, SQLITE_CANTOPEN);
+	if (rc < 0) return code_of(rc, SQLITE_CANTOPEN);
 	if (full != NULL)
 		sim_fs_path(full, f->path);
 	else
@@ -269,18 +246,15 @@ static int vfs_open(sqlite3_vfs *vfs, const char *full, sqlite3_file *base, int 
 	if (f->node != NULL && ((flags & SQLITE_OPEN_EXCLUSIVE) != 0 || sim_fs_is_dir(f->node)))
 		return SQLITE_CANTOPEN;
 	if (f->node == NULL) {
-		if ((flags & SQLITE_OPEN_CREATE) == 0)
-			return SQLITE_CANTOPEN;
+		if ((flags & SQLITE_OPEN_CREATE) == 0) return SQLITE_CANTOPEN;
 		rc = sim_fs_create(f->path, false, &f->node);
-		if (rc < 0)
-			return code_of(rc, SQLITE_CANTOPEN);
+		if (rc < 0) return code_of(rc, SQLITE_CANTOPEN);
 		f->sync_dir = (flags & FLAGS_JOURNAL) != 0;
 	}
 	sim_fs_hold(f->node);
 	if (sim_world.faults.disk.read_only && (flags & SQLITE_OPEN_READWRITE))
 		flags = (flags & ~(SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE)) | SQLITE_OPEN_READONLY;
-	if (out_flags != NULL)
-		*out_flags = flags;
+	if (out_flags != NULL) *out_flags = flags;
 	f->base.pMethods = &file_methods;
 	return SQLITE_OK;
 }
@@ -292,13 +266,10 @@ static int vfs_delete(sqlite3_vfs *vfs, const char *full, int sync_dir)
 	(void)vfs;
 	sim_fs_path(full, path);
 	int rc = sim_fs_remove(path);
-	if (rc == ERR_NOT_FOUND)
-		return SQLITE_IOERR_DELETE_NOENT;
-	if (rc < 0)
-		return code_of(rc, SQLITE_IOERR_DELETE);
+	if (rc == ERR_NOT_FOUND) return SQLITE_IOERR_DELETE_NOENT;
+	if (rc < 0) return code_of(rc, SQLITE_IOERR_DELETE);
 	common_path_dir(path, dir);
-	if (sync_dir && sim_fs_sync_dir(dir) < 0)
-		return SQLITE_IOERR_DIR_FSYNC;
+	if (sync_dir && sim_fs_sync_dir(dir) < 0) return SQLITE_IOERR_DIR_FSYNC;
 	return SQLITE_OK;
 }
 
@@ -309,8 +280,7 @@ static int vfs_access(sqlite3_vfs *vfs, const char *full, int flags, int *out)
 	int rc = sim_fs_begin(SIM_DISK_SIZE);
 
 	(void)vfs;
-	if (rc < 0)
-		return SQLITE_IOERR_ACCESS;
+	if (rc < 0) return SQLITE_IOERR_ACCESS;
 	sim_fs_path(full, path);
 	n = sim_fs_find(path);
 	/* As unix: an empty file does not exist for SQLITE_ACCESS_EXISTS. */
@@ -325,7 +295,7 @@ static int vfs_full_pathname(sqlite3_vfs *vfs, const char *path, int cap, char *
 {
 	(void)vfs;
 	int n = path[0] == '/' ? snprintf(out, (size_t)cap, "%s", path)
-	                       : snprintf(out, (size_t)cap, "%s/%s", hal_storage_root(), path);
+			       : snprintf(out, (size_t)cap, "%s/%s", hal_storage_root(), path);
 	return n < 0 || n >= cap ? SQLITE_CANTOPEN : SQLITE_OK;
 }
 

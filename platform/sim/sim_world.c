@@ -22,9 +22,8 @@ struct sim_lasting *sim_lasting(void)
 
 	if (lasting == NULL) {
 		void *p = mmap(NULL, sizeof *lasting, PROT_READ | PROT_WRITE,
-		               MAP_SHARED | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-		if (p == MAP_FAILED)
-			sim_misuse("no memory for the world");
+			       MAP_SHARED | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+		if (p == MAP_FAILED) sim_misuse("no memory for the world");
 		lasting = p;
 	}
 	return lasting;
@@ -86,15 +85,14 @@ static void hash_u64(uint64_t v)
 
 void sim_trace(const char *event, uint64_t a, uint64_t b)
 {
-	if (!sim_world.up)
-		return;
+	if (!sim_world.up) return;
 	hash_bytes(event, strlen(event));
 	hash_u64(a);
 	hash_u64(b);
 	hash_u64((uint64_t)sim_world.now_ms);
 	if (sim_world.print_trace)
-		fprintf(stderr, "sim: %8lld %-15s %s %llu %llu\n", (long long)sim_world.now_ms, sim_self_name(),
-		        event, (unsigned long long)a, (unsigned long long)b);
+		fprintf(stderr, "sim: %8lld %-15s %s %llu %llu\n", (long long)sim_world.now_ms,
+			sim_self_name(), event, (unsigned long long)a, (unsigned long long)b);
 }
 
 uint64_t sim_trace_hash(void)
@@ -125,8 +123,7 @@ void sim_note(const char *format, ...)
 	va_start(args, format);
 	int n = vsnprintf(l->notes + l->notes_len, room, format, args);
 	va_end(args);
-	if (n < 0 || (size_t)n + 2 > room)
-		sim_misuse("sim_note: the diary is full");
+	if (n < 0 || (size_t)n + 2 > room) sim_misuse("sim_note: the diary is full");
 	l->notes_len += (size_t)n;
 	l->notes[l->notes_len++] = '\n';
 	l->notes[l->notes_len] = '\0';
@@ -254,10 +251,9 @@ _Noreturn void sim_stop(enum sim_end end)
 		abort();
 	}
 	bool power = end == SIM_POWER_CUT || end == SIM_WATCHDOG ||
-	             (end == SIM_FINISHED && sim_world.faults.disk.cut_at_end);
+		     (end == SIM_FINISHED && sim_world.faults.disk.cut_at_end);
 	result_fill(end);
-	if (power)
-		sim_fs_damage(sim_world.faults.disk.damage);
+	if (power) sim_fs_damage(sim_world.faults.disk.damage);
 	sim_fs_save();
 	sim_lasting()->ended = true;
 	fflush(NULL);
@@ -285,7 +281,7 @@ _Noreturn void sim_kill(void)
 const char *sim_end_text(enum sim_end end)
 {
 	static const char *const texts[] = {"finished",   "power cut",  "killed", "watchdog", "deadlock",
-	                                    "time limit", "step limit", "hung",   "crashed"};
+					    "time limit", "step limit", "hung",   "crashed"};
 
 	return (size_t)end < sizeof texts / sizeof texts[0] ? texts[end] : "?";
 }
@@ -309,14 +305,11 @@ struct sim_result sim_run(const struct sim_config *config, void (*main_fn)(void 
 	struct sim_lasting *l = sim_lasting();
 	int status = 0;
 
-	if (sim_world.up && sim_world.forked)
-		sim_misuse("sim_run inside a boot");
+	if (sim_world.up && sim_world.forked) sim_misuse("sim_run inside a boot");
 	fflush(NULL);
 	pid_t pid = fork();
-	if (pid < 0)
-		sim_misuse("fork failed");
-	if (pid == 0)
-		child_main(config, main_fn, arg);
+	if (pid < 0) sim_misuse("fork failed");
+	if (pid == 0) child_main(config, main_fn, arg);
 	while (waitpid(pid, &status, 0) < 0 && errno == EINTR)
 		;
 
@@ -328,7 +321,7 @@ struct sim_result sim_run(const struct sim_config *config, void (*main_fn)(void 
 	}
 	if (r.end > SIM_KILLED && !config->quiet)
 		fprintf(stderr, "sim: seed %llu: %s (%d) after %lld ms, %llu steps, %llu disk ops\n",
-		        (unsigned long long)config->seed, sim_end_text(r.end), r.signal_or_status,
-		        (long long)r.time_ms, (unsigned long long)r.steps, (unsigned long long)r.disk_ops);
+			(unsigned long long)config->seed, sim_end_text(r.end), r.signal_or_status,
+			(long long)r.time_ms, (unsigned long long)r.steps, (unsigned long long)r.disk_ops);
 	return r;
 }

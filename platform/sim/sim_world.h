@@ -7,12 +7,12 @@
 
 #include "sim/sim.h"
 
-#define SIM_NOTES_BYTES (1u << 20)
-#define SIM_LOG_BYTES (1u << 20)
+#define SIM_NOTES_BYTES  (1u << 20)
+#define SIM_LOG_BYTES    (1u << 20)
 #define SIM_SHARED_BYTES (16u << 20)
-#define SIM_IMAGE_BYTES (96u << 20)
-#define SIM_START_MS 1000 /* monotonic time at boot */
-#define SIM_DISK_BYTES (64 << 20)
+#define SIM_IMAGE_BYTES  (96u << 20)
+#define SIM_START_MS     1000 /* monotonic time at boot */
+#define SIM_DISK_BYTES   (64 << 20)
 
 /* The memory that outlives boots: shared between the test's process and its children. */
 struct sim_lasting {

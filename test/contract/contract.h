@@ -25,7 +25,7 @@
 #include "hal_thread.h"
 #include "sim/sim.h"
 
-#define CONTRACT_SEEDS 10
+#define CONTRACT_SEEDS      10
 #define CONTRACT_REAL_S_MAX 60
 
 /* There when the program was linked with the sim. */
@@ -52,16 +52,14 @@ static inline void contract_on_linux(void (*body)(void *arg))
 		/* A failed assertion prints and aborts, so that cmocka does not go on in the child. */
 		setenv("CMOCKA_TEST_ABORT", "1", 1);
 		alarm(CONTRACT_REAL_S_MAX);
-		if (chdir(dir) < 0)
-			_exit(1);
+		if (chdir(dir) < 0) _exit(1);
 		body(NULL);
 		exit(0);
 	}
 	assert_true(waitpid(pid, &status, 0) == pid);
 	snprintf(command, sizeof command, "rm -rf %s", dir);
 	assert_int_equal(system(command), 0);
-	if (status != 0)
-		fail_msg("the test's process ended with status 0x%x", (unsigned)status);
+	if (status != 0) fail_msg("the test's process ended with status 0x%x", (unsigned)status);
 }
 
 static inline void contract_on_sim(void (*body)(void *arg))
@@ -82,13 +80,13 @@ static inline void contract_run(void (*body)(void *arg))
 }
 
 /* TEST(name) { body } defines test_name for cmocka's table. */
-#define TEST(name)                                                                                  \
-	static void body_##name(void *arg);                                                         \
-	static void test_##name(void **state)                                                       \
-	{                                                                                           \
-		(void)state;                                                                        \
-		contract_run(body_##name);                                                          \
-	}                                                                                           \
+#define TEST(name)                                                                                           \
+	static void body_##name(void *arg);                                                                  \
+	static void test_##name(void **state)                                                                \
+	{                                                                                                    \
+		(void)state;                                                                                 \
+		contract_run(body_##name);                                                                   \
+	}                                                                                                    \
 	static void body_##name(void *arg __attribute__((unused)))
 
 #endif

@@ -69,12 +69,10 @@ static void count_up(void *arg)
 
 	for (int i = 0; i < 200; i++) {
 		hal_mutex_lock(&c->mutex);
-		if (c->inside)
-			c->overlap = true;
+		if (c->inside) c->overlap = true;
 		c->inside = true;
 		int value = c->value;
-		if (i % 50 == 0)
-			hal_clock_sleep_until(hal_clock_in(1));
+		if (i % 50 == 0) hal_clock_sleep_until(hal_clock_in(1));
 		c->value = value + 1;
 		c->inside = false;
 		hal_mutex_unlock(&c->mutex);

@@ -27,8 +27,9 @@ static void same(const char *ip, uint16_t port, const char *text)
 TEST(addresses_to_text_and_back)
 {
 	struct hal_addr a;
-	static const char *const bad[] = {"",         "example.org", "1.2.3",      "1.2.3.4.5", "1.2.3.256", "[::1]",
-	                                  "1.2.3.4:25", "::1%lo",     " 1.2.3.4", ":::",       "1.2.3.04x"};
+	static const char *const bad[] = {"",          "example.org", "1.2.3",      "1.2.3.4.5",
+					  "1.2.3.256", "[::1]",       "1.2.3.4:25", "::1%lo",
+					  " 1.2.3.4",  ":::",         "1.2.3.04x"};
 
 	same("192.0.2.1", 25, "192.0.2.1:25");
 	same("2001:db8::1", 465, "[2001:db8::1]:465");
@@ -49,7 +50,8 @@ TEST(loopback_is_known)
 {
 	assert_true(loopback("127.0.0.1") && loopback("127.255.255.255") && loopback("::1"));
 	assert_true(loopback("::ffff:127.0.0.1"));
-	assert_false(loopback("128.0.0.1") || loopback("::2") || loopback("::ffff:10.0.0.1") || loopback("::"));
+	assert_false(loopback("128.0.0.1") || loopback("::2") || loopback("::ffff:10.0.0.1") ||
+		     loopback("::"));
 }
 
 /* ---- names ---- */
@@ -81,8 +83,8 @@ TEST(localhost_works)
 
 TEST(what_is_no_host_name)
 {
-	static const char *const bad[] = {"",      ".",       "a..b",  ".a",     "a b",   "-a.example", "a-.example",
-	                                  "a/b",   "a:25",    "[::1]", "a\nb",   "\xc3\xa4.example"};
+	static const char *const bad[] = {"",           ".",   "a..b", ".a",    "a b",  "-a.example",
+					  "a-.example", "a/b", "a:25", "[::1]", "a\nb", "\xc3\xa4.example"};
 	char longest[300];
 	struct hal_addr a[1];
 

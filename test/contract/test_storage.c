@@ -177,8 +177,7 @@ static int walk_entry(void *arg, const char *name)
 	assert_true(strcmp(name, ".") != 0 && strcmp(name, "..") != 0);
 	assert_null(strchr(name, '/'));
 	w->seen++;
-	if (!w->remove)
-		return w->seen == 3 ? 77 : 0;
+	if (!w->remove) return w->seen == 3 ? 77 : 0;
 	snprintf(path, sizeof path, "d/%s", name);
 	assert_int_equal(hal_storage_remove(path), 0);
 	return 0;
@@ -274,8 +273,7 @@ static void sql(sqlite3 *db, const char *text, const char *answer)
 	char got[32] = "";
 
 	assert_int_equal(sqlite3_exec(db, text, first_column, got, NULL), SQLITE_OK);
-	if (answer != NULL)
-		assert_string_equal(got, answer);
+	if (answer != NULL) assert_string_equal(got, answer);
 }
 
 static sqlite3 *db_open(void)

@@ -195,9 +195,9 @@ static void echo(void *arg)
 			break;
 		}
 		for (int done = 0; done < n;) {
-			int m = hal_stream_send(&echo_socket.stream, bytes + done, (size_t)(n - done), HAL_FOREVER);
-			if (m < 0)
-				return;
+			int m = hal_stream_send(&echo_socket.stream, bytes + done, (size_t)(n - done),
+						HAL_FOREVER);
+			if (m < 0) return;
 			done += m;
 		}
 	}

@@ -16,14 +16,12 @@
 
 static void assert_in(const char *text, const char *part)
 {
-	if (strstr(text, part) == NULL)
-		fail_msg("\"%s\" is not in:\n%s", part, text);
+	if (strstr(text, part) == NULL) fail_msg("\"%s\" is not in:\n%s", part, text);
 }
 
 static void assert_not_in(const char *text, const char *part)
 {
-	if (strstr(text, part) != NULL)
-		fail_msg("\"%s\" is in:\n%s", part, text);
+	if (strstr(text, part) != NULL) fail_msg("\"%s\" is in:\n%s", part, text);
 }
 
 static void assert_strict(void)
@@ -36,8 +34,8 @@ static void assert_strict(void)
 static void assert_sent(void)
 {
 	if (kit.mail.verdict.class != SMTP_SENT)
-		fail_msg("not sent: %s %d %s\n%s", smtp_class_name(kit.mail.verdict.class), kit.mail.verdict.reply.code,
-			 kit.mail.verdict.reply.text, kit.notes);
+		fail_msg("not sent: %s %d %s\n%s", smtp_class_name(kit.mail.verdict.class),
+			 kit.mail.verdict.reply.code, kit.mail.verdict.reply.text, kit.notes);
 	assert_strict();
 	assert_string_equal(kit.peer.content, CONTENT);
 }
@@ -52,12 +50,14 @@ static void test_plain(void **state)
 	assert_int_equal(kit.rcpts[1].verdict.class, SMTP_SENT);
 	assert_int_equal(kit.peer.mails, 1);
 	assert_string_equal(kit.peer.rcpts[1], "<r2@example.org>");
-	assert_string_equal(kit.peer.log, "EHLO gw.example.net\nMAIL FROM:<s@example.com>\nRCPT TO:<r1@example.org>\n"
-					  "RCPT TO:<r2@example.org>\nDATA\nQUIT\n");
+	assert_string_equal(kit.peer.log,
+			    "EHLO gw.example.net\nMAIL FROM:<s@example.com>\nRCPT TO:<r1@example.org>\n"
+			    "RCPT TO:<r2@example.org>\nDATA\nQUIT\n");
 	struct str id = smtp_queue_id(&kit.rcpts[0].verdict.reply);
 	assert_int_equal(id.len, 6);
 	assert_memory_equal(id.ptr, "4XYZ12", 6);
-	assert_in(kit.notes, "- connected to mail.example.com [10.0.0.1]:2525\nS 220 peer.example ESMTP\nC EHLO");
+	assert_in(kit.notes,
+		  "- connected to mail.example.com [10.0.0.1]:2525\nS 220 peer.example ESMTP\nC EHLO");
 	assert_int_equal(kit.peer.quits, 1);
 	kit_end();
 }
@@ -147,10 +147,14 @@ static void test_too_many(void **state)
 		const char *reply;
 		enum smtp_class class;
 	} cases[] = {
-		{"452 4.5.3 too many recipients", SMTP_AGAIN}, {"452 too many", SMTP_AGAIN},
-		{"552 too many recipients", SMTP_AGAIN},       {"552 5.5.3 too many", SMTP_AGAIN},
-		{"452 4.2.2 mailbox full", SMTP_TRY},          {"552 5.2.2 mailbox full", SMTP_FAIL},
-		{"452 4.3.1 disk full", SMTP_TRY},             {"450 4.5.3 strange", SMTP_TRY},
+		{"452 4.5.3 too many recipients", SMTP_AGAIN},
+		{"452 too many", SMTP_AGAIN},
+		{"552 too many recipients", SMTP_AGAIN},
+		{"552 5.5.3 too many", SMTP_AGAIN},
+		{"452 4.2.2 mailbox full", SMTP_TRY},
+		{"552 5.2.2 mailbox full", SMTP_FAIL},
+		{"452 4.3.1 disk full", SMTP_TRY},
+		{"450 4.5.3 strange", SMTP_TRY},
 	};
 
 	(void)state;
@@ -201,7 +205,8 @@ static void test_none_accepted(void **state)
 static void test_mail_refused_rcpt_accepted(void **state)
 {
 	(void)state;
-	/* A server gone mad: sender refused, recipients accepted, 354. A lone dot could deliver an empty mail. */
+	/* A server gone mad: sender refused, recipients accepted, 354. A lone dot could deliver an empty
+	 * mail. */
 	kit_plain();
 	kit.peer.caps = "PIPELINING";
 	kit.peer.replies[PEER_MAIL] = "550 5.7.1 not you";
@@ -335,8 +340,8 @@ static void test_refusals(void **state)
 		enum smtp_class class = kit_all();
 		int err = r->at < PEER_MAIL ? kit.smtp.verdict.err : kit.rcpts[1].verdict.err;
 		if (class != r->class || err != r->err)
-			fail_msg("%s: %s %s instead of %s %s\n%s", r->reply, smtp_class_name(class), err_name(err),
-				 smtp_class_name(r->class), err_name(r->err), kit.notes);
+			fail_msg("%s: %s %s instead of %s %s\n%s", r->reply, smtp_class_name(class),
+				 err_name(err), smtp_class_name(r->class), err_name(r->err), kit.notes);
 		assert_strict();
 		kit_end();
 	}
@@ -348,7 +353,9 @@ static void test_early_reply(void **state)
 	static const struct {
 		const char *reply;
 		enum smtp_class class;
-	} cases[] = {{"250 2.0.0 Ok: queued", SMTP_TRY}, {"552 5.3.4 too big", SMTP_FAIL}, {"451 4.3.0 disk", SMTP_TRY},
+	} cases[] = {{"250 2.0.0 Ok: queued", SMTP_TRY},
+		     {"552 5.3.4 too big", SMTP_FAIL},
+		     {"451 4.3.0 disk", SMTP_TRY},
 		     {"421 bye", SMTP_TRY}};
 	static char content[300000];
 
@@ -376,8 +383,10 @@ static void test_body_error(void **state)
 	static const struct {
 		int err;
 		enum smtp_class class;
-	} cases[] = {
-		{ERR_CORRUPT, SMTP_HOLD}, {ERR_IO, SMTP_HOLD}, {ERR_NOT_FOUND, SMTP_FAIL}, {ERR_TIMEOUT, SMTP_TRY}};
+	} cases[] = {{ERR_CORRUPT, SMTP_HOLD},
+		     {ERR_IO, SMTP_HOLD},
+		     {ERR_NOT_FOUND, SMTP_FAIL},
+		     {ERR_TIMEOUT, SMTP_TRY}};
 
 	(void)state;
 	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
@@ -449,8 +458,9 @@ static void test_injection(void **state)
 
 static void test_good_addresses(void **state)
 {
-	static const char *const good[] = {"a@b",          "o'neil+x@example.com", "\"a b\"@c",   "\"a\\\"@b\"@c",
-					   "a@[192.0.2.1]", "a@[IPv6:::1]",         "=?#!$%@x.y", "a.b.@c"};
+	static const char *const good[] = {
+		"a@b",           "o'neil+x@example.com", "\"a b\"@c",  "\"a\\\"@b\"@c",
+		"a@[192.0.2.1]", "a@[IPv6:::1]",         "=?#!$%@x.y", "a.b.@c"};
 
 	(void)state;
 	for (size_t i = 0; i < sizeof(good) / sizeof(good[0]); i++) {
@@ -494,7 +504,8 @@ static void test_auth(void **state)
 {
 	(void)state;
 	auth_case("AUTH PLAIN LOGIN", SMTP_AUTH_AUTO, "C AUTH PLAIN ***\n");
-	auth_case("AUTH LOGIN", SMTP_AUTH_AUTO, "C AUTH LOGIN\nS 334 VXNlcm5hbWU6\nC ***\nS 334 UGFzc3dvcmQ6\nC ***\n");
+	auth_case("AUTH LOGIN", SMTP_AUTH_AUTO,
+		  "C AUTH LOGIN\nS 334 VXNlcm5hbWU6\nC ***\nS 334 UGFzc3dvcmQ6\nC ***\n");
 	auth_case("AUTH LOGIN PLAIN", SMTP_AUTH_LOGIN, "C AUTH LOGIN\n");
 	auth_case("AUTH=LOGIN", SMTP_AUTH_AUTO, "C AUTH LOGIN\n");
 	auth_case("AUTH CRAM-MD5 plain", SMTP_AUTH_AUTO, "C AUTH PLAIN ***\n");
@@ -512,7 +523,8 @@ static void test_auth_long(void **state)
 	kit.config.password = password;
 	kit.peer.caps = "AUTH PLAIN";
 	kit_mail(1, CONTENT);
-	/* Too long for an initial response: only after 334. The peer keeps no more than 255 bytes: enough to see. */
+	/* Too long for an initial response: only after 334. The peer keeps no more than 255 bytes: enough to
+	 * see. */
 	kit_all();
 	assert_in(kit.notes, "C AUTH PLAIN\nS 334 \nC ***\n");
 	kit_end();
@@ -657,7 +669,8 @@ static void test_connect(void **state)
 	sim_peer_close(KIT_IP, KIT_PORT);
 	assert_int_equal(kit_open(), ERR_REFUSED);
 	assert_int_equal(kit.smtp.verdict.class, SMTP_HOLD);
-	assert_in(kit.smtp.verdict.reply.text, "mail.example.com [10.0.0.1]:2525: the connection was refused");
+	assert_in(kit.smtp.verdict.reply.text,
+		  "mail.example.com [10.0.0.1]:2525: the connection was refused");
 	kit_close();
 	kit.config.host = "nowhere.example.com";
 	assert_int_equal(kit_open(), ERR_DNS_NO_NAME);

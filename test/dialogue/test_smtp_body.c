@@ -17,8 +17,7 @@ static size_t canon(const char *in, size_t len)
 	size_t n = 0;
 
 	for (size_t i = 0; i < len; i++) {
-		if (in[i] == '\r' && i + 1 < len && in[i + 1] == '\n')
-			continue;
+		if (in[i] == '\r' && i + 1 < len && in[i + 1] == '\n') continue;
 		if (in[i] == '\r' || in[i] == '\n') {
 			canonical[n++] = '\r';
 			canonical[n++] = '\n';
@@ -73,8 +72,8 @@ static void test_short(void **state)
 	kit_end();
 }
 
-/* All combinations of 3 bytes across the borders of the chunk that is read and of the buffer that is sent, with
- * something behind that would be commands if the mail ended there. */
+/* All combinations of 3 bytes across the borders of the chunk that is read and of the buffer that is sent,
+ * with something behind that would be commands if the mail ended there. */
 static void test_borders(void **state)
 {
 	static const char behind[] = "b\r\n.\nMAIL FROM:<evil@example.com>\r\n.\r\r\nRSET\n.\r\n\n.\n";

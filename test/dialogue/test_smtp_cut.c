@@ -1,5 +1,5 @@
-/* The connection cut after every byte, both ways, in three manners: never a mail that is called sent and is not, never
- * one that was taken and is called unsent. */
+/* The connection cut after every byte, both ways, in three manners: never a mail that is called sent and is
+ * not, never one that was taken and is called unsent. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdint.h>
@@ -32,8 +32,7 @@ static void begin(const struct shape *shape, const struct sim_net_rule *rule)
 		kit.config.username = "u";
 		kit.config.password = "p";
 	}
-	if (rule != NULL)
-		sim_net_rule_add(rule);
+	if (rule != NULL) sim_net_rule_add(rule);
 	kit_mail(2, CONTENT);
 	kit.peer.rcpt_replies[1] = "550 5.1.1 nobody";
 }
@@ -87,14 +86,12 @@ static unsigned sweep(const struct shape *shape, enum direction way, enum sim_cu
 		bool whole = kit.peer.quits == 1 && strstr(kit.notes, "S 221") != NULL;
 		kit_end();
 		runs++;
-		if (whole)
-			break;
+		if (whole) break;
 		assert_true(at < 100000);
 	}
 	/* Each kind of end was met on the way. */
 	assert_true(seen[SMTP_HOLD] > 0 && seen[SMTP_TRY] > 0 && seen[SMTP_SENT] > 0);
-	if (way == IN && step == 1)
-		assert_true(seen[SMTP_UNCERTAIN] > 0);
+	if (way == IN && step == 1) assert_true(seen[SMTP_UNCERTAIN] > 0);
 	return runs;
 }
 

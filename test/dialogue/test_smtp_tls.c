@@ -17,8 +17,7 @@
 
 static void assert_in(const char *text, const char *part)
 {
-	if (strstr(text, part) == NULL)
-		fail_msg("\"%s\" is not in:\n%s", part, text);
+	if (strstr(text, part) == NULL) fail_msg("\"%s\" is not in:\n%s", part, text);
 }
 
 static void test_modes(void **state)
@@ -97,11 +96,11 @@ static void test_certificates(void **state)
 	(void)state;
 	for (size_t i = 0; i < 2 * sizeof(certs) / sizeof(certs[0]); i++) {
 		kit_tls(certs[i / 2].server, certs[i / 2].ca, modes[i % 2]);
-		if (certs[i / 2].host != NULL)
-			kit.config.host = certs[i / 2].host;
+		if (certs[i / 2].host != NULL) kit.config.host = certs[i / 2].host;
 		int rc = kit_open();
 		if (rc != certs[i / 2].err)
-			fail_msg("%s with %s: %s, %s", certs[i / 2].server, certs[i / 2].ca, err_name(rc), kit.notes);
+			fail_msg("%s with %s: %s, %s", certs[i / 2].server, certs[i / 2].ca, err_name(rc),
+				 kit.notes);
 		if (rc < 0) {
 			assert_int_equal(kit.smtp.verdict.class, SMTP_HOLD);
 			assert_in(kit.smtp.verdict.reply.text, certs[i / 2].why);
@@ -215,8 +214,7 @@ static int config(struct net_tls_settings settings)
 
 	buf_init(&why, why_text, sizeof(why_text));
 	int rc = net_tls_config_init(&c, &settings, &why);
-	if (rc == 0)
-		net_tls_config_close(&c);
+	if (rc == 0) net_tls_config_close(&c);
 	return rc;
 }
 
@@ -281,7 +279,8 @@ static void test_bundle_kept(void **state)
 	/* No space for it: said, and nothing half made is left. */
 	sim_disk_write("/certs/bundle.pem", sim_disk_size("/certs/bundle.pem"), "\n", 1);
 	for (unsigned at = 1; at < 8; at++) {
-		sim_faults()->disk.fail_calls = SIM_DISK_WRITE | SIM_DISK_SYNC | SIM_DISK_RENAME | SIM_DISK_CREATE;
+		sim_faults()->disk.fail_calls =
+			SIM_DISK_WRITE | SIM_DISK_SYNC | SIM_DISK_RENAME | SIM_DISK_CREATE;
 		sim_faults()->disk.fail_at = at;
 		sim_faults()->disk.fail_on = true;
 		sim_faults()->disk.fail_err = ERR_NO_SPACE;
@@ -298,14 +297,10 @@ static void test_bundle_kept(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_modes),
-		cmocka_unit_test(test_large),
-		cmocka_unit_test(test_certificates),
-		cmocka_unit_test(test_unverified),
-		cmocka_unit_test(test_clock_unset),
-		cmocka_unit_test(test_starttls_attacks),
-		cmocka_unit_test(test_no_tls_there),
-		cmocka_unit_test(test_configurations),
+		cmocka_unit_test(test_modes),        cmocka_unit_test(test_large),
+		cmocka_unit_test(test_certificates), cmocka_unit_test(test_unverified),
+		cmocka_unit_test(test_clock_unset),  cmocka_unit_test(test_starttls_attacks),
+		cmocka_unit_test(test_no_tls_there), cmocka_unit_test(test_configurations),
 		cmocka_unit_test(test_bundle_kept),
 	};
 

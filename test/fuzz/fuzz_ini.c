@@ -1,5 +1,5 @@
-/* Any bytes as the INI file: never a crash, and refused exactly when a problem is said. The first byte chooses the
- * file's mode and whether the environment has something to say. */
+/* Any bytes as the INI file: never a crash, and refused exactly when a problem is said. The first byte
+ * chooses the file's mode and whether the environment has something to say. */
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
@@ -15,10 +15,8 @@ static struct settings settings;
 static int read_bytes(const char *path, void *out, size_t cap, unsigned *file_mode)
 {
 	*file_mode = mode;
-	if (strcmp(path, "fuzz.ini") != 0)
-		return *path == '/' ? 0 : ERR_NOT_FOUND;
-	if (len > cap)
-		return ERR_TOO_LARGE;
+	if (strcmp(path, "fuzz.ini") != 0) return *path == '/' ? 0 : ERR_NOT_FOUND;
+	if (len > cap) return ERR_TOO_LARGE;
 	memcpy(out, bytes, len);
 	return (int)len;
 }
@@ -40,15 +38,12 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	size_t count = 0;
 	struct settings_report report = {.line = ignore, .arg = &count};
 
-	if (size == 0)
-		return 0;
+	if (size == 0) return 0;
 	mode = data[0] & 1 ? 0600 : 0644;
 	source.getenv = data[0] & 2 ? get : NULL;
 	bytes = data + 1;
 	len = size - 1;
-	if ((settings_load(&settings, &source, &report) == 0) != (report.problems == 0))
-		abort();
-	if (report.problems == 0)
-		settings_print(&settings, ignore, &count);
+	if ((settings_load(&settings, &source, &report) == 0) != (report.problems == 0)) abort();
+	if (report.problems == 0) settings_print(&settings, ignore, &count);
 	return 0;
 }

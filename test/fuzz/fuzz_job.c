@@ -10,8 +10,12 @@ static char memory[1 << 20], text[1 << 16], place[1 << 16];
 static const char *original;
 static size_t original_len;
 
-static const struct job_limits limits = {.job_bytes = 60000, .recipients = 20, .envelope_bytes = 30000,
-					 .attachments = true, .templates = true, .raw = true};
+static const struct job_limits limits = {.job_bytes = 60000,
+					 .recipients = 20,
+					 .envelope_bytes = 30000,
+					 .attachments = true,
+					 .templates = true,
+					 .raw = true};
 
 static int decode(struct job *job)
 {
@@ -20,8 +24,10 @@ static int decode(struct job *job)
 	int rc;
 
 	memcpy(text, original, original_len);
-	arena_init(&a, memory, job_decode_arena_bytes(original_len) < sizeof(memory) ?
-			       job_decode_arena_bytes(original_len) : sizeof(memory));
+	arena_init(&a, memory,
+		   job_decode_arena_bytes(original_len) < sizeof(memory)
+			   ? job_decode_arena_bytes(original_len)
+			   : sizeof(memory));
 	rc = job_decode(&a, text, original_len, &limits, job, &problem);
 	CHECK(memchr(problem.pointer, 0, sizeof(problem.pointer)) && str_is_utf8(str_from(problem.pointer)));
 	CHECK(!str_has_ctl(str_from(problem.pointer)) && !str_has_ctl(str_from(problem.reason)));
@@ -48,8 +54,7 @@ static void check_text(const struct job_text *t)
 	size_t at = 0;
 	int rc;
 
-	if (!t->present)
-		return;
+	if (!t->present) return;
 	job_text_reader_init(&r, fetch, NULL, t->src_at);
 	while ((rc = job_text_reader_read(&r, bytes, at % sizeof(bytes) + 1)) > 0) {
 		CHECK(at + (size_t)rc <= t->utf8.len && memcmp(t->utf8.ptr + at, bytes, (size_t)rc) == 0);
@@ -60,8 +65,7 @@ static void check_text(const struct job_text *t)
 
 static void check_address(const struct job_address *a)
 {
-	if (!a->addr.ptr)
-		return;
+	if (!a->addr.ptr) return;
 	CHECK(!str_has_ctl(a->addr) && !str_has_ctl(a->name) && a->addr.len <= JOB_ADDRESS_MAX);
 	CHECK(!a->domain.ptr || a->domain.ptr + a->domain.len == a->addr.ptr + a->addr.len);
 	for (size_t i = 0; i < a->domain.len; i++)
@@ -91,12 +95,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
 	struct job job, copy;
 	struct arena a;
 
-	if (len > sizeof(text) - JSON_PADDING)
-		return 0;
+	if (len > sizeof(text) - JSON_PADDING) return 0;
 	original = (const char *)data;
 	original_len = len;
-	if (decode(&job) < 0)
-		return 0;
+	if (decode(&job) < 0) return 0;
 	check_job(&job);
 	arena_init(&a, place, limits.envelope_bytes);
 	CHECK(job_copy_envelope(&a, &job, &copy) == 0);

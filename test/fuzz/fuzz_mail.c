@@ -43,10 +43,8 @@ static struct job_header take_header(struct input *in)
 	struct job_header h = {take_text(in, JOB_HEADER_NAME_MAX), {NULL, 0}};
 
 	for (size_t i = 0; i < h.name.len; i++)
-		if (h.name.ptr[i] <= ' ' || h.name.ptr[i] == ':' || h.name.ptr[i] == 0x7f)
-			h.name.len = 0;
-	if (h.name.len == 0)
-		h.name = STR("X-Custom");
+		if (h.name.ptr[i] <= ' ' || h.name.ptr[i] == ':' || h.name.ptr[i] == 0x7f) h.name.len = 0;
+	if (h.name.len == 0) h.name = STR("X-Custom");
 	h.value = take_text(in, JOB_HEADER_VALUE_MAX);
 	return h;
 }
@@ -66,12 +64,9 @@ static void fill_job(struct arena *a, struct input *in, struct job *job, unsigne
 	}
 	for (unsigned n = take_byte(in) % 8; n > 0; n--)
 		headers[job->header_count++] = take_header(in);
-	if (!take_address(a, in, &job->from) || !(flags & 8))
-		job->from = (struct job_address){0};
-	if (!take_address(a, in, &job->reply_to) || !(flags & 16))
-		job->reply_to = (struct job_address){0};
-	if (flags & 32)
-		job->subject = take_text(in, JOB_SUBJECT_MAX);
+	if (!take_address(a, in, &job->from) || !(flags & 8)) job->from = (struct job_address){0};
+	if (!take_address(a, in, &job->reply_to) || !(flags & 16)) job->reply_to = (struct job_address){0};
+	if (flags & 32) job->subject = take_text(in, JOB_SUBJECT_MAX);
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len);
@@ -89,8 +84,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
 	unsigned flags;
 	int rc;
 
-	if (len > 100000)
-		return 0;
+	if (len > 100000) return 0;
 	arena_init(&a, memory, sizeof(memory));
 	flags = take_byte(&in);
 	cap = take_byte(&in) + 1;
@@ -101,11 +95,14 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
 	for (size_t i = 0; i < 2; i++)
 		parts[i] = (struct mail_part){MAIL_BODY, i ? "text/html" : "text/plain",
 					      mail_source_memory(&contents[i], bodies[i])};
-	struct mail_input input = {.job = &job, .provider_from = &provider,
+	struct mail_input input = {.job = &job,
+				   .provider_from = &provider,
 				   .from_override = flags & 4 ? &provider : NULL,
-				   .date_known = flags & 2, .date_ms = 1758277800000,
+				   .date_known = flags & 2,
+				   .date_ms = 1758277800000,
 				   .message_id = STR("id@example.com"),
-				   .parts = parts, .part_count = flags & 1 ? 2 : 1};
+				   .parts = parts,
+				   .part_count = flags & 1 ? 2 : 1};
 
 	CHECK(mail_open(&m, &input) == 0);
 	rules_check(&m, bodies);

@@ -1,9 +1,9 @@
-/* Any bytes as an SMTP server, against the whole client: never a crash, nothing but whole lines goes out, and no
- * mail is called sent unless its final dot left and a 2yz came behind it.
+/* Any bytes as an SMTP server, against the whole client: never a crash, nothing but whole lines goes out, and
+ * no mail is called sent unless its final dot left and a 2yz came behind it.
  *
- * The first byte: TLS mode, pieces, how the stream ends. The rest is what the server says, in turns that begin with
- * byte 0xff: the next turn is heard when the client has spoken again. Some bytes stand for whole replies, so that the
- * fuzzer comes far without knowing the protocol. */
+ * The first byte: TLS mode, pieces, how the stream ends. The rest is what the server says, in turns that
+ * begin with byte 0xff: the next turn is heard when the client has spoken again. Some bytes stand for whole
+ * replies, so that the fuzzer comes far without knowing the protocol. */
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
@@ -16,11 +16,11 @@ struct server {
 	struct hal_stream stream;
 	const uint8_t *at, *end;
 	size_t piece;
-	int last;         /* what comes behind the last byte */
-	bool dot_out;     /* the final dot has left ... */
-	bool yes_behind;  /* ... and behind it there was a '2' to be read */
-	char tail[5];     /* the last bytes that the client sent */
-	bool tls;         /* bytes are records from here */
+	int last;        /* what comes behind the last byte */
+	bool dot_out;    /* the final dot has left ... */
+	bool yes_behind; /* ... and behind it there was a '2' to be read */
+	char tail[5];    /* the last bytes that the client sent */
+	bool tls;        /* bytes are records from here */
 };
 
 static size_t expand(const uint8_t *data, size_t size, uint8_t *out, size_t cap)
@@ -62,21 +62,16 @@ static int server_send(struct hal_stream *s, const void *bytes, size_t len, int6
 	const char *p = bytes;
 
 	(void)deadline_ms;
-	if (len > v->piece * 64)
-		len = v->piece * 64;
+	if (len > v->piece * 64) len = v->piece * 64;
 	for (size_t i = 0; i < len; i++) {
 		/* Whole lines only: a CR has its LF, an LF its CR. */
-		if (!v->tls && (p[i] == '\n') != (v->tail[4] == '\r'))
-			abort();
+		if (!v->tls && (p[i] == '\n') != (v->tail[4] == '\r')) abort();
 		memmove(v->tail, v->tail + 1, 4);
 		v->tail[4] = p[i];
-		if (memcmp(v->tail, "\r\n.\r\n", 5) == 0)
-			v->dot_out = true;
-		if (!v->tls && memcmp(v->tail, "TLS\r\n", 5) == 0)
-			v->tls = true;
+		if (memcmp(v->tail, "\r\n.\r\n", 5) == 0) v->dot_out = true;
+		if (!v->tls && memcmp(v->tail, "TLS\r\n", 5) == 0) v->tls = true;
 	}
-	if (!has_byte(v) && v->at < v->end)
-		v->at++;
+	if (!has_byte(v) && v->at < v->end) v->at++;
 	return (int)len;
 }
 
@@ -104,7 +99,8 @@ static void server_nothing(struct hal_stream *s)
 	(void)s;
 }
 
-static const struct hal_stream_ops ops = {server_send, server_recv, server_poll, server_nothing, server_nothing};
+static const struct hal_stream_ops ops = {server_send, server_recv, server_poll, server_nothing,
+					  server_nothing};
 
 static int body_read(void *arg, char *bytes, size_t cap)
 {
@@ -132,26 +128,26 @@ static void note(void *arg, enum smtp_note kind, struct str text)
 
 static void send_one(struct smtp *s, struct server *v)
 {
-	struct smtp_rcpt rcpts[3] = {{.addr = STR("a@example.org")}, {.addr = STR("b\xc3\xa4@example.org")},
+	struct smtp_rcpt rcpts[3] = {{.addr = STR("a@example.org")},
+				     {.addr = STR("b\xc3\xa4@example.org")},
 				     {.addr = STR("c@example.org"), .skip = true}};
 	size_t at = 0;
-	struct smtp_mail mail = {.from = STR("s@example.com"), .rcpts = rcpts, .rcpt_count = 3, .size = 30,
-				 .body_8bit = true, .body = {body_read, body_rewind, &at}};
+	struct smtp_mail mail = {.from = STR("s@example.com"),
+				 .rcpts = rcpts,
+				 .rcpt_count = 3,
+				 .size = 30,
+				 .body_8bit = true,
+				 .body = {body_read, body_rewind, &at}};
 
 	v->dot_out = v->yes_behind = false;
 	smtp_send(s, &mail, hal_clock_in(1000));
 	for (int i = 0; i < 2; i++) {
-		if (rcpts[i].verdict.class == SMTP_NONE)
-			abort();
-		if (!v->tls && rcpts[i].verdict.class == SMTP_SENT && !(v->dot_out && v->yes_behind))
-			abort();
-		if (!v->tls && rcpts[i].verdict.class == SMTP_UNCERTAIN && !v->dot_out)
-			abort();
-		if (strlen(rcpts[i].verdict.reply.text) >= SMTP_TEXT_MAX)
-			abort();
+		if (rcpts[i].verdict.class == SMTP_NONE) abort();
+		if (!v->tls && rcpts[i].verdict.class == SMTP_SENT && !(v->dot_out && v->yes_behind)) abort();
+		if (!v->tls && rcpts[i].verdict.class == SMTP_UNCERTAIN && !v->dot_out) abort();
+		if (strlen(rcpts[i].verdict.reply.text) >= SMTP_TEXT_MAX) abort();
 	}
-	if (rcpts[2].verdict.class != SMTP_NONE)
-		abort();
+	if (rcpts[2].verdict.class != SMTP_NONE) abort();
 	(void)smtp_queue_id(&mail.verdict.reply);
 }
 
@@ -168,14 +164,14 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	unsigned sum = 0;
 
 	buf_init(&why, why_text, sizeof(why_text));
-	if (!tls_made && (net_init() < 0 || net_tls_config_init(&tls, &settings, &why) < 0))
-		abort();
+	if (!tls_made && (net_init() < 0 || net_tls_config_init(&tls, &settings, &why) < 0)) abort();
 	tls_made = true;
-	if (size < 1)
-		return 0;
+	if (size < 1) return 0;
 	struct smtp_config config = {
 		.host = "mail.example.com",
-		.tls = data[0] % 64 == 0 ? SMTP_TLS_STARTTLS : data[0] % 64 == 1 ? SMTP_TLS_IMPLICIT : SMTP_TLS_NONE,
+		.tls = data[0] % 64 == 0   ? SMTP_TLS_STARTTLS
+		       : data[0] % 64 == 1 ? SMTP_TLS_IMPLICIT
+					   : SMTP_TLS_NONE,
 		.tls_config = &tls,
 		.username = (data[0] & 8) != 0 ? "user" : NULL,
 		.password = "password",
@@ -184,7 +180,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		.note_arg = &sum,
 	};
 	size_t len = expand(data + 1, size - 1, said, sizeof(said));
-	struct server v = {.stream = {&ops}, .at = said, .end = said + len,
+	struct server v = {.stream = {&ops},
+			   .at = said,
+			   .end = said + len,
 			   .piece = (data[0] & 16) != 0 ? 1 : 700,
 			   .last = (data[0] & 32) != 0 ? ERR_CLOSED : ERR_TIMEOUT,
 			   .tls = config.tls == SMTP_TLS_IMPLICIT};

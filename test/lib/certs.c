@@ -13,8 +13,7 @@ static void install(const char *folder, const char *name)
 
 	snprintf(path, sizeof(path), "%s/%s", folder, name);
 	FILE *f = fopen(path, "rb");
-	if (f == NULL)
-		return;
+	if (f == NULL) return;
 	size_t len = fread(bytes, 1, sizeof(bytes), f);
 	fclose(f);
 	snprintf(path, sizeof(path), "/certs/%s", name);
@@ -31,7 +30,6 @@ void certs_install(void)
 		abort();
 	}
 	for (struct dirent *e; (e = readdir(d)) != NULL;)
-		if (e->d_name[0] != '.')
-			install(folder != NULL ? folder : "build/certs", e->d_name);
+		if (e->d_name[0] != '.') install(folder != NULL ? folder : "build/certs", e->d_name);
 	closedir(d);
 }

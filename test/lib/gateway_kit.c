@@ -26,11 +26,9 @@ static int read_ini(const char *path, void *bytes, size_t cap, unsigned *mode)
 {
 	size_t len = strlen(ini_text);
 
-	if (strcmp(path, "postern.ini") != 0)
-		return ERR_NOT_FOUND;
+	if (strcmp(path, "postern.ini") != 0) return ERR_NOT_FOUND;
 	*mode = 0600;
-	if (cap == 0)
-		return 0;
+	if (cap == 0) return 0;
 	assert_true(len <= cap);
 	memcpy(bytes, ini_text, len);
 	return (int)len;
@@ -53,8 +51,7 @@ static void boot(void *arg)
 
 	(void)arg;
 	source = (struct settings_source){"postern.ini", NULL, read_ini};
-	if (client_fn)
-		sim_script_start("client", client_main, NULL);
+	if (client_fn) sim_script_start("client", client_main, NULL);
 	assert_int_equal(app_run(&source), wanted_code);
 	*ended_ms = hal_clock_mono_ms();
 }
@@ -76,8 +73,7 @@ void gateway_kit_run(const char *ini, void (*client)(void *arg), void *arg, int 
 
 	config.faults.watchdog_ms = 10000;
 	struct sim_result result = gateway_kit_boot(&config, ini, client, arg, exit_code);
-	if (result.end != SIM_FINISHED)
-		fail_msg("the boot ended as %s", sim_end_text(result.end));
+	if (result.end != SIM_FINISHED) fail_msg("the boot ended as %s", sim_end_text(result.end));
 }
 
 int64_t gateway_kit_ended_ms(void)
@@ -100,8 +96,7 @@ int64_t gateway_kit_post(const char *job)
 	const char *id;
 	int status = gateway_kit_http("POST", "/api/emails", job);
 
-	if (status != 202)
-		fail_msg("%d %s", status, gateway_kit_reply);
+	if (status != 202) fail_msg("%d %s", status, gateway_kit_reply);
 	id = strstr(gateway_kit_reply, "\"id\":");
 	assert_non_null(id);
 	return strtoll(id + 5, NULL, 10);
@@ -116,8 +111,7 @@ void gateway_kit_await(int64_t id, const char *state, int64_t ms)
 	snprintf(wanted, sizeof(wanted), "\"state\":\"%s\"", state);
 	for (;;) {
 		assert_int_equal(gateway_kit_http("GET", path, NULL), 200);
-		if (strstr(gateway_kit_reply, wanted))
-			return;
+		if (strstr(gateway_kit_reply, wanted)) return;
 		if (hal_clock_mono_ms() >= end)
 			fail_msg("not %s after %lld ms: %s", state, (long long)ms, gateway_kit_reply);
 		hal_clock_sleep_until(hal_clock_in(10));

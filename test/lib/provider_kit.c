@@ -27,8 +27,7 @@ static int ini_read(const char *path, void *bytes, size_t cap, unsigned *mode)
 
 	(void)path;
 	*mode = 0600;
-	if (len > cap && cap > 0)
-		return ERR_TOO_LARGE;
+	if (len > cap && cap > 0) return ERR_TOO_LARGE;
 	memcpy(bytes, ini_text, cap > 0 ? len : 0);
 	return cap > 0 ? (int)len : 0;
 }
@@ -106,12 +105,10 @@ int64_t provider_kit_submit(struct provider_kit *k, const char *message_id, cons
 	memcpy(text, src, len);
 	arena_init(&arena, arena_memory, sizeof arena_memory);
 	rc = job_decode(&arena, text, len, &limits, &job, problem);
-	if (rc < 0)
-		print_message("%s: %s\n", problem->pointer, problem->reason);
+	if (rc < 0) print_message("%s: %s\n", problem->pointer, problem->reason);
 	assert_int_equal(rc, 0);
 	rc = provider_judge(k->pool, &job, &choice, problem);
-	if (rc < 0)
-		return rc;
+	if (rc < 0) return rc;
 	store_accept_init(&a);
 	a.job = &job;
 	a.src = (struct str){src, len};
@@ -128,8 +125,7 @@ int64_t provider_kit_mail(struct provider_kit *k, const char *message_id, const 
 	int64_t id =
 		provider_kit_submit(k, message_id, provider, "\"to\":[\"r@example.com\"]", 100, &problem);
 
-	if (id <= 0)
-		print_message("%s: %s\n", problem.pointer, problem.reason);
+	if (id <= 0) print_message("%s: %s\n", problem.pointer, problem.reason);
 	assert_true(id > 0);
 	return id;
 }
@@ -150,8 +146,7 @@ struct store_job provider_kit_await(struct provider_kit *k, int64_t id, enum job
 	for (;;) {
 		struct store_job job = provider_kit_job(k, id);
 
-		if (job.state == state && (reason == JOB_REASON_NONE || job.reason == reason))
-			return job;
+		if (job.state == state && (reason == JOB_REASON_NONE || job.reason == reason)) return job;
 		if (hal_clock_mono_ms() >= deadline_ms) {
 			print_message("job %s is %s (%s) %s\n", job.message_id, job_state_name(job.state),
 				      job_reason_name(job.reason), job.error);
@@ -167,8 +162,7 @@ struct provider_status provider_kit_status(struct provider_kit *k, const char *n
 	size_t n = provider_status_list(k->pool, list, PROVIDER_MAX);
 
 	for (size_t i = 0; i < n; i++)
-		if (strcmp(list[i].name, name) == 0)
-			return list[i];
+		if (strcmp(list[i].name, name) == 0) return list[i];
 	fail();
 	return list[0];
 }

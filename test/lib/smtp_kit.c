@@ -16,14 +16,10 @@ static int body_read(void *arg, char *bytes, size_t cap)
 	struct kit_body *b = arg;
 	size_t len = b->len - b->at;
 
-	if (b->fail < 0 && b->at >= b->fail_at)
-		return b->fail;
-	if (b->fail < 0 && len > b->fail_at - b->at)
-		len = b->fail_at - b->at;
-	if (b->chunk > 0 && len > b->chunk)
-		len = b->chunk;
-	if (len > cap)
-		len = cap;
+	if (b->fail < 0 && b->at >= b->fail_at) return b->fail;
+	if (b->fail < 0 && len > b->fail_at - b->at) len = b->fail_at - b->at;
+	if (b->chunk > 0 && len > b->chunk) len = b->chunk;
+	if (len > cap) len = cap;
 	memcpy(bytes, b->bytes + b->at, len);
 	b->at += len;
 	return (int)len;
@@ -81,8 +77,7 @@ void kit_tls(const char *server, const char *ca, enum smtp_tls mode)
 
 	kit_world();
 	kit.config.tls = mode;
-	if (hal_storage_open("data") < 0 || net_init() < 0)
-		abort();
+	if (hal_storage_open("data") < 0 || net_init() < 0) abort();
 	certs_install();
 	snprintf(path, sizeof(path), "/certs/%s.pem", server);
 	snprintf(ca_path, sizeof(ca_path), "/certs/%s", ca);
@@ -129,8 +124,7 @@ int kit_send(void)
 
 void kit_close(void)
 {
-	if (kit.smtp_open)
-		smtp_close(&kit.smtp);
+	if (kit.smtp_open) smtp_close(&kit.smtp);
 	kit.smtp_open = false;
 }
 
@@ -151,9 +145,7 @@ void kit_end(void)
 	kit_close();
 	/* The peers' threads end before their configuration does. */
 	hal_clock_sleep_until(hal_clock_in(4 * 3600 * 1000));
-	if (kit.client_tls_set)
-		net_tls_config_close(&kit.client_tls);
-	if (kit.server_tls_set)
-		net_tls_config_close(&kit.server_tls);
+	if (kit.client_tls_set) net_tls_config_close(&kit.client_tls);
+	if (kit.server_tls_set) net_tls_config_close(&kit.server_tls);
 	sim_reset();
 }

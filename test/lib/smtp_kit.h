@@ -5,10 +5,10 @@
 #include "smtp/smtp.h"
 #include "smtp_peer.h"
 
-#define KIT_IP "10.0.0.1"
-#define KIT_LOOPBACK "127.0.0.1"
-#define KIT_HOST "mail.example.com"
-#define KIT_PORT 2525
+#define KIT_IP        "10.0.0.1"
+#define KIT_LOOPBACK  "127.0.0.1"
+#define KIT_HOST      "mail.example.com"
+#define KIT_PORT      2525
 #define KIT_RCPTS_MAX 40
 
 struct kit_body {
@@ -35,7 +35,8 @@ struct kit {
 };
 extern struct kit kit;
 
-/* A fresh world: the peer listens at KIT_IP and on loopback, KIT_HOST is KIT_IP. Nothing is split or delayed. */
+/* A fresh world: the peer listens at KIT_IP and on loopback, KIT_HOST is KIT_IP. Nothing is split or delayed.
+ */
 void kit_world(void);
 /* Without TLS / with: certificate of /certs/SERVER.pem, trust in /certs/CA. */
 void kit_plain(void);

@@ -57,8 +57,7 @@ static void violate(struct session *c, const char *format, ...)
 {
 	va_list args;
 
-	if (c->p->violations++ > 0)
-		return;
+	if (c->p->violations++ > 0) return;
 	va_start(args, format);
 	vsnprintf(c->p->violation, sizeof(c->p->violation), format, args);
 	va_end(args);
@@ -89,25 +88,21 @@ static bool read_line(struct session *c, char *line, size_t cap)
 	while ((b = next(c)) >= 0) {
 		if (b == '\r') {
 			if ((b = next(c)) != '\n') {
-				if (b >= 0)
-					violate(c, "bare CR in a command");
+				if (b >= 0) violate(c, "bare CR in a command");
 				return false;
 			}
 			line[len] = '\0';
 			return true;
 		}
-		if (b == '\n' || b == 0)
-			violate(c, "byte %d in a command", b);
-		if (len + 1 < cap)
-			line[len++] = (char)b;
+		if (b == '\n' || b == 0) violate(c, "byte %d in a command", b);
+		if (len + 1 < cap) line[len++] = (char)b;
 	}
 	return false;
 }
 
 static void put(struct session *c, const char *text)
 {
-	if (net_send_all(c->s, text, strlen(text), hal_clock_in(WAIT_MS), NULL) < 0)
-		c->over = true;
+	if (net_send_all(c->s, text, strlen(text), hal_clock_in(WAIT_MS), NULL) < 0) c->over = true;
 }
 
 /* Says the scripted reply for that place, or the usual one. Returns the code said; 0: none. */
@@ -119,8 +114,7 @@ static int say(struct session *c, enum smtp_peer_at at, const char *usual)
 
 	if (at == PEER_RCPT && c->rcpts <= PEER_RCPTS_MAX && c->p->rcpt_replies[c->rcpts - 1] != NULL)
 		r = c->p->rcpt_replies[c->rcpts - 1];
-	if (r == NULL || !ours)
-		r = usual;
+	if (r == NULL || !ours) r = usual;
 	if (strcmp(r, PEER_SILENT) == 0) {
 		while (next(c) >= 0)
 			;
@@ -132,13 +126,11 @@ static int say(struct session *c, enum smtp_peer_at at, const char *usual)
 	}
 	int code = 0;
 	sscanf(r, "%3d", &code);
-	if (at == PEER_DOT)
-		c->p->finals_sent += code / 100 == 2;
+	if (at == PEER_DOT) c->p->finals_sent += code / 100 == 2;
 	snprintf(line, sizeof(line), "%s\r\n%s", r,
 		 at == PEER_STARTTLS && c->p->behind_starttls != NULL ? c->p->behind_starttls : "");
 	put(c, line);
-	if (code == 421)
-		c->over = true;
+	if (code == 421) c->over = true;
 	return code;
 }
 
@@ -205,8 +197,7 @@ static void on_auth(struct session *c, const char *rest)
 	if (strncmp(rest, "PLAIN ", 6) == 0) {
 		auth_plain(c, rest + 6);
 	} else if (strcmp(rest, "PLAIN") == 0) {
-		if (say(c, PEER_AUTH2, "334 ") != 334 || !read_line(c, line, sizeof(line)))
-			return;
+		if (say(c, PEER_AUTH2, "334 ") != 334 || !read_line(c, line, sizeof(line))) return;
 		auth_plain(c, line);
 	} else if (strcmp(rest, "LOGIN") == 0) {
 		if (say(c, PEER_AUTH2, "334 VXNlcm5hbWU6") != 334 || !read_line(c, line, sizeof(line)))
@@ -233,34 +224,27 @@ static bool read_content(struct session *c)
 		if (!spoken) {
 			spoken = true;
 			say(c, PEER_CONTENT, "");
-			if (c->over)
-				return false;
+			if (c->over) return false;
 		}
 		if (bol && b == '.') {
 			b = next(c);
 			if (b == '\r') {
-				if ((b = next(c)) == '\n')
-					return true;
+				if ((b = next(c)) == '\n') return true;
 				violate(c, "dot, CR and no LF");
 				return false;
 			}
-			if (b != '.')
-				violate(c, "a dot that was not doubled");
+			if (b != '.') violate(c, "a dot that was not doubled");
 		}
 		bol = false;
-		if (b == '\n')
-			violate(c, "bare LF in the content");
+		if (b == '\n') violate(c, "bare LF in the content");
 		if (b == '\r') {
-			if (next(c) != '\n' && !c->over)
-				violate(c, "bare CR in the content");
-			if (c->over)
-				return false;
+			if (next(c) != '\n' && !c->over) violate(c, "bare CR in the content");
+			if (c->over) return false;
 			bol = true;
 		}
 		if (p->content_len + 2 < sizeof(p->content)) {
 			p->content[p->content_len++] = (char)b;
-			if (bol)
-				p->content[p->content_len++] = '\n';
+			if (bol) p->content[p->content_len++] = '\n';
 		}
 	}
 	return false;
@@ -277,24 +261,19 @@ static void on_data(struct session *c)
 	struct smtp_peer *p = c->p;
 	int code = say(c, PEER_DATA, c->accepted > 0 ? "354 go on" : "554 5.5.1 no valid recipients");
 
-	if (code != 354)
-		return;
+	if (code != 354) return;
 	p->datas++;
-	if (!read_content(c))
-		return;
+	if (!read_content(c)) return;
 	p->dots++;
-	if (c->accepted > 0)
-		p->mails++;
+	if (c->accepted > 0) p->mails++;
 	end_mail(c);
 	say(c, PEER_DOT, "250 2.0.0 Ok: queued as 4XYZ12");
-	if (p->hang_up_after > 0 && p->mails >= p->hang_up_after)
-		c->over = true;
+	if (p->hang_up_after > 0 && p->mails >= p->hang_up_after) c->over = true;
 }
 
 static void on_mail(struct session *c, const char *line)
 {
-	if (c->mail || !c->greeted)
-		violate(c, "MAIL out of order");
+	if (c->mail || !c->greeted) violate(c, "MAIL out of order");
 	c->p->mails_begun++;
 	c->rcpts = c->accepted = 0;
 	c->p->rcpt_count = c->p->rcpts_seen = 0;
@@ -360,11 +339,9 @@ void smtp_peer_serve(struct hal_stream *s, void *arg)
 	char line[2048];
 
 	c.p->connections++;
-	if (c.p->implicit_tls && !go_tls(&c))
-		return;
+	if (c.p->implicit_tls && !go_tls(&c)) return;
 	say(&c, PEER_GREETING, "220 peer.example ESMTP");
 	while (!c.over && read_line(&c, line, sizeof(line)))
 		on_line(&c, line);
-	if (c.tls_on)
-		hal_stream_close(&c.tls.stream);
+	if (c.tls_on) hal_stream_close(&c.tls.stream);
 }

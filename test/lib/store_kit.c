@@ -8,13 +8,13 @@
 
 struct store_config kit_config(void)
 {
-	return (struct store_config){ .durability_full = true,
-				      .max_bytes = 32 << 20,
-				      .reserve_bytes = 1 << 20,
-				      .keep_completed_ms = 30 * KIT_DAY_MS,
-				      .keep_failed_ms = 90 * KIT_DAY_MS,
-				      .keep_ids_ms = 90 * KIT_DAY_MS,
-				      .keep_results_ms = 7 * KIT_DAY_MS };
+	return (struct store_config){.durability_full = true,
+				     .max_bytes = 32 << 20,
+				     .reserve_bytes = 1 << 20,
+				     .keep_completed_ms = 30 * KIT_DAY_MS,
+				     .keep_failed_ms = 90 * KIT_DAY_MS,
+				     .keep_ids_ms = 90 * KIT_DAY_MS,
+				     .keep_results_ms = 7 * KIT_DAY_MS};
 }
 
 static void fill(const char *message_id, char *out, size_t at, size_t len)
@@ -65,7 +65,7 @@ int kit_accept_job(struct store *s, struct kit_job *k, const char *provider, int
 
 	store_accept_init(&a);
 	a.job = &k->job;
-	a.src = (struct str){ k->src, k->src_len };
+	a.src = (struct str){k->src, k->src_len};
 	a.message_id = k->job.message_id;
 	a.provider = str_from(provider);
 	a.expire_ms = 5 * KIT_DAY_MS;

@@ -223,8 +223,7 @@ static void pages(void *arg)
 		assert_int_equal(gateway_kit_http("GET", path, NULL), 200);
 		seen += count_of("\"message_id\":");
 		next = strstr(gateway_kit_reply, "\"next\":");
-		if (strncmp(next + 7, "null", 4) == 0)
-			break;
+		if (strncmp(next + 7, "null", 4) == 0) break;
 		sprintf(path, "/api/emails?limit=7&cursor=%lld", strtoll(next + 7, NULL, 10));
 	}
 
@@ -282,8 +281,7 @@ static int ask(int peer, const char *method, const char *path, const char *host,
 				     .body_len = sizeof("{" JOB "}") - 1,
 				     .peer = peer};
 
-	if (strcmp(method, "GET") == 0)
-		q.body_len = 0;
+	if (strcmp(method, "GET") == 0) q.body_len = 0;
 	return sim_http_full(&q, gateway_kit_reply, sizeof(gateway_kit_reply));
 }
 

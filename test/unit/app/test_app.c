@@ -253,8 +253,7 @@ static void watch(void *arg)
 	pause_ms(20000);
 	assert_true(sim_watchdog_kicks() > kicks);
 	gateway_kit_http("GET", "/api/health", NULL);
-	if (sim_led() != HAL_LED_OK)
-		fail_msg("%s", gateway_kit_reply);
+	if (sim_led() != HAL_LED_OK) fail_msg("%s", gateway_kit_reply);
 }
 
 static void test_watchdog(void **state)

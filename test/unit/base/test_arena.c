@@ -96,10 +96,10 @@ static void the_table_of_errors_is_whole(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-	        cmocka_unit_test(blocks_are_aligned_and_zero),
-	        cmocka_unit_test(full_is_null_and_changes_nothing),
-	        cmocka_unit_test(strings_are_copied_with_a_nul),
-	        cmocka_unit_test(the_table_of_errors_is_whole),
+		cmocka_unit_test(blocks_are_aligned_and_zero),
+		cmocka_unit_test(full_is_null_and_changes_nothing),
+		cmocka_unit_test(strings_are_copied_with_a_nul),
+		cmocka_unit_test(the_table_of_errors_is_whole),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -86,7 +86,7 @@ static void json_strings(void **state)
 	buf_init(&b, memory, sizeof(memory));
 	buf_json(&b, (struct str){"\"\\/\b\f\n\r\t\0\x1f\xE2\x82\xAC\xED\xA0\x80.", 17});
 	assert_string_equal(memory, "\\\"\\\\/\\b\\f\\n\\r\\t\\u0000\\u001F\xE2\x82\xAC"
-	                            "\xEF\xBF\xBD\xEF\xBF\xBD\xEF\xBF\xBD.");
+				    "\xEF\xBF\xBD\xEF\xBF\xBD\xEF\xBF\xBD.");
 	buf_reset(&b);
 	buf_json(&b, STR("plain"));
 	buf_json(&b, STR(""));
@@ -98,13 +98,13 @@ static void json_strings(void **state)
 static const struct {
 	const char *plain, *coded;
 } vectors[] = {
-        {"", ""},
-        {"f", "Zg=="},
-        {"fo", "Zm8="},
-        {"foo", "Zm9v"},
-        {"foob", "Zm9vYg=="},
-        {"fooba", "Zm9vYmE="},
-        {"foobar", "Zm9vYmFy"},
+	{"", ""},
+	{"f", "Zg=="},
+	{"fo", "Zm8="},
+	{"foo", "Zm9v"},
+	{"foob", "Zm9vYg=="},
+	{"fooba", "Zm9vYmE="},
+	{"foobar", "Zm9vYmFy"},
 };
 
 static void base64_vectors(void **state)
@@ -122,8 +122,7 @@ static void base64_vectors(void **state)
 		assert_int_equal(base64_decode(buf_view(&b), plain, sizeof(plain)), len);
 		assert_memory_equal(plain, vectors[i].plain, len);
 		assert_int_equal(base64_decode(buf_view(&b), plain, len), len);
-		if (len > 0)
-			assert_int_equal(base64_decode(buf_view(&b), plain, len - 1), ERR_TOO_LARGE);
+		if (len > 0) assert_int_equal(base64_decode(buf_view(&b), plain, len - 1), ERR_TOO_LARGE);
 		/* In place: what is read is always in front of what is written. */
 		assert_int_equal(base64_decode(buf_view(&b), coded, sizeof(coded)), len);
 		assert_memory_equal(coded, vectors[i].plain, len);
@@ -150,8 +149,8 @@ static void base64_every_byte(void **state)
 static void base64_is_strict(void **state)
 {
 	static const char *const bad[] = {
-	        "Z",        "Zg",     "Zg=",  "Zg===", "Zh==", "Zm9=", "=",    "====",       "Z===",
-	        "Zg==Zg==", "Zm9v\n", "Zm 9", " Zm9",  "Zm9-", "Zm9_", "Zg=a", "Z\xC3\xA4=",
+		"Z",        "Zg",     "Zg=",  "Zg===", "Zh==", "Zm9=", "=",    "====",       "Z===",
+		"Zg==Zg==", "Zm9v\n", "Zm 9", " Zm9",  "Zm9-", "Zm9_", "Zg=a", "Z\xC3\xA4=",
 	};
 	char out[16];
 
@@ -163,13 +162,13 @@ static void base64_is_strict(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-	        cmocka_unit_test(appends_and_cuts),
-	        cmocka_unit_test(printf_cuts_at_the_edge),
-	        cmocka_unit_test(escaping_keeps_text_and_shows_the_rest),
-	        cmocka_unit_test(json_strings),
-	        cmocka_unit_test(base64_vectors),
-	        cmocka_unit_test(base64_every_byte),
-	        cmocka_unit_test(base64_is_strict),
+		cmocka_unit_test(appends_and_cuts),
+		cmocka_unit_test(printf_cuts_at_the_edge),
+		cmocka_unit_test(escaping_keeps_text_and_shows_the_rest),
+		cmocka_unit_test(json_strings),
+		cmocka_unit_test(base64_vectors),
+		cmocka_unit_test(base64_every_byte),
+		cmocka_unit_test(base64_is_strict),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

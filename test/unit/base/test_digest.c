@@ -72,7 +72,7 @@ static void uuid7_has_the_time_in_front(void **state)
 	buf_init(&ba, a, sizeof(a));
 	buf_init(&bb, b, sizeof(b));
 	assert_int_equal(digest_uuid7(&ba, INT64_C(0x017F22E279B0)),
-	                 0); /* the time of RFC 9562 appendix A.6 */
+			 0); /* the time of RFC 9562 appendix A.6 */
 	assert_int_equal(digest_uuid7(&bb, INT64_C(0x017F22E279B0)), 0);
 	assert_int_equal(ba.len, 36);
 	assert_memory_equal(a, "017f22e2-79b0-7", 15);
@@ -90,9 +90,9 @@ static void uuid7_has_the_time_in_front(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-	        cmocka_unit_test(known_digests),
-	        cmocka_unit_test(fields_cannot_run_together),
-	        cmocka_unit_test(uuid7_has_the_time_in_front),
+		cmocka_unit_test(known_digests),
+		cmocka_unit_test(fields_cannot_run_together),
+		cmocka_unit_test(uuid7_has_the_time_in_front),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -11,7 +11,8 @@
 #include "base/err.h"
 #include "base/json.h"
 
-/* Arena and text in blocks of their exact size from the heap, so that the sanitizers see a step over the edge. */
+/* Arena and text in blocks of their exact size from the heap, so that the sanitizers see a step over the
+ * edge. */
 struct doc {
 	unsigned char *memory;
 	char *text;
@@ -51,9 +52,9 @@ static void types_and_values(void **state)
 
 	(void)state;
 	assert_int_equal(parse(&d, " {\"s\":\"a\\u00e4\\n\\u0000b\",\"n\":-12,\"f\":1.5,\"t\":true,\"z\":"
-	                           "null,\"a\":[1,2,[]],"
-	                           "\"o\":{}} "),
-	                 0);
+				   "null,\"a\":[1,2,[]],"
+				   "\"o\":{}} "),
+			 0);
 	assert_int_equal(json_type(d.root), JSON_OBJECT);
 	assert_int_equal(json_count(d.root), 7);
 	assert_true(str_eq(json_str(json_get(d.root, "s")), (struct str){"a\xC3\xA4\n\0b", 6}));
@@ -79,15 +80,15 @@ static void integers_are_exact(void **state)
 		bool ok;
 		int64_t n;
 	} cases[] = {
-	        {"0", true, 0},
-	        {"-0", true, 0},
-	        {"9223372036854775807", true, INT64_MAX},
-	        {"-9223372036854775808", true, INT64_MIN},
-	        {"9223372036854775808", false, 0},
-	        {"-9223372036854775809", false, 0},
-	        {"1e3", false, 0},
-	        {"1.0", false, 0},
-	        {"123456789012345678901234567890", false, 0},
+		{"0", true, 0},
+		{"-0", true, 0},
+		{"9223372036854775807", true, INT64_MAX},
+		{"-9223372036854775808", true, INT64_MIN},
+		{"9223372036854775808", false, 0},
+		{"-9223372036854775809", false, 0},
+		{"1e3", false, 0},
+		{"1.0", false, 0},
+		{"123456789012345678901234567890", false, 0},
 	};
 
 	(void)state;
@@ -130,7 +131,7 @@ static void iterating(void **state)
 static void strings_stand_where_they_stood(void **state)
 {
 	static const char text[] = "{ \"from\" : \"a\" ,\n\"k\\u00e4\":[\"\",\"x\\ty\",\"\xE2\x82\xAC\"], "
-	                           "\"body\":\"\\n\\nlong\"}";
+				   "\"body\":\"\\n\\nlong\"}";
 	const char *wanted[] = {"a\" ,", "\",\"x", "x\\ty\"", "\xE2\x82\xAC\"]", "\\n\\nlong"};
 	const struct json *list;
 	struct json_iter it;
@@ -150,57 +151,57 @@ static void strings_stand_where_they_stood(void **state)
 	assert_int_equal(i, 4);
 	assert_memory_equal(text + AT(json_get(d.root, "body")), wanted[4], strlen(wanted[4]));
 	assert_int_equal(json_str(json_get(d.root, "body")).ptr[json_str(json_get(d.root, "body")).len],
-	                 '\0');
+			 '\0');
 	done(&d);
 }
 
 static void what_is_not_json(void **state)
 {
 	static const char *const bad[] = {
-	        "",
-	        " ",
-	        "{",
-	        "}",
-	        "[1,]",
-	        "{\"a\":1,}",
-	        "{\"a\"}",
-	        "{a:1}",
-	        "{'a':1}",
-	        "[1 2]",
-	        "01",
-	        "+1",
-	        ".5",
-	        "1.",
-	        "1e",
-	        "-",
-	        "0x10",
-	        "NaN",
-	        "Infinity",
-	        "-Infinity",
-	        "nul",
-	        "truex",
-	        "True",
-	        "\"a",
-	        "\"\\x\"",
-	        "\"\\u12\"",
-	        "\"\\ud800\"",
-	        "\"\\udc00\"",
-	        "\"\\ud800\\u0041\"",
-	        "\"a\nb\"",
-	        "\"a\tb\"",
-	        "// c\n1",
-	        "/* c */1",
-	        "1 1",
-	        "{}{}",
-	        "[]]",
-	        "]]]]",
-	        "\xEF\xBB\xBF{}",
-	        "\"\xFF\"",
-	        "\"\xC0\x80\"",
-	        "\"\xED\xA0\x80\"",
-	        "\"\xE2\x82\"",
-	        "{\"a\":1 \"b\":2}",
-	        "\\",
+		"",
+		" ",
+		"{",
+		"}",
+		"[1,]",
+		"{\"a\":1,}",
+		"{\"a\"}",
+		"{a:1}",
+		"{'a':1}",
+		"[1 2]",
+		"01",
+		"+1",
+		".5",
+		"1.",
+		"1e",
+		"-",
+		"0x10",
+		"NaN",
+		"Infinity",
+		"-Infinity",
+		"nul",
+		"truex",
+		"True",
+		"\"a",
+		"\"\\x\"",
+		"\"\\u12\"",
+		"\"\\ud800\"",
+		"\"\\udc00\"",
+		"\"\\ud800\\u0041\"",
+		"\"a\nb\"",
+		"\"a\tb\"",
+		"// c\n1",
+		"/* c */1",
+		"1 1",
+		"{}{}",
+		"[]]",
+		"]]]]",
+		"\xEF\xBB\xBF{}",
+		"\"\xFF\"",
+		"\"\xC0\x80\"",
+		"\"\xED\xA0\x80\"",
+		"\"\xE2\x82\"",
+		"{\"a\":1 \"b\":2}",
+		"\\",
 	};
 
 	(void)state;
@@ -249,13 +250,12 @@ static void depth_is_limited(void **state)
 		memset(text + depth, ']', depth);
 		text[2 * depth] = '\0';
 		assert_int_equal(parse(&d, text), depth <= JSON_DEPTH_MAX ? 0 : ERR_TOO_LARGE);
-		if (depth > JSON_DEPTH_MAX)
-			assert_int_equal(d.error.at, JSON_DEPTH_MAX);
+		if (depth > JSON_DEPTH_MAX) assert_int_equal(d.error.at, JSON_DEPTH_MAX);
 		done(&d);
 	}
 	/* Brackets in strings do not count, quotes in strings do not end them. */
 	assert_int_equal(parse(&d, "\"[[[[[[[[[[[[[[[[[[[[\\\"[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[\\\\\""),
-	                 0);
+			 0);
 	done(&d);
 	memset(text, '{', sizeof(text) - 1);
 	text[sizeof(text) - 1] = '\0';
@@ -289,7 +289,7 @@ static void memory_follows_the_values(void **state)
 		done(&d);
 		assert_true(need <= 16 * (n + 1) + 128);
 		assert_int_equal(parse_in(&d, body, len, need + 15),
-		                 0); /* 15: the arena may start anywhere */
+				 0); /* 15: the arena may start anywhere */
 		done(&d);
 		assert_int_equal(parse_in(&d, body, len, need - 1), ERR_TOO_LARGE);
 		assert_int_equal(d.arena.used, 0);
@@ -300,8 +300,8 @@ static void memory_follows_the_values(void **state)
 static void written_back_as_it_came(void **state)
 {
 	static const char text[] = " { \"n\" : [ 1 , 1.0 , 1e999 , 12345678901234567890123 , -0.10 ] , \"s\" "
-	                           ": \"\\u0041\\\"\\n\\u0000\" ,"
-	                           " \"e\" : [ ] , \"f\" : { } , \"x\" : [ null , true , false ] } ";
+				   ": \"\\u0041\\\"\\n\\u0000\" ,"
+				   " \"e\" : [ ] , \"f\" : { } , \"x\" : [ null , true , false ] } ";
 	char out[256];
 	struct doc d;
 	struct buf b;
@@ -311,8 +311,8 @@ static void written_back_as_it_came(void **state)
 	buf_init(&b, out, sizeof(out));
 	json_write(&b, d.root);
 	assert_string_equal(out, "{\"n\":[1,1.0,1e999,12345678901234567890123,-0.10],\"s\":"
-	                         "\"A\\\"\\n\\u0000\",\"e\":[],\"f\":{},"
-	                         "\"x\":[null,true,false]}");
+				 "\"A\\\"\\n\\u0000\",\"e\":[],\"f\":{},"
+				 "\"x\":[null,true,false]}");
 	assert_true(isinf(json_number(d.root)) == 0);
 	buf_init(&b, out, 20);
 	json_write(&b, d.root);
@@ -324,7 +324,7 @@ static void written_back_as_it_came(void **state)
 static void changed_text_is_survived(void **state)
 {
 	static const char text[] = "{\"to\":[\"a@b\",\"c \\u00e4\\\" "
-	                           "d\"],\"n\":[-1.5e3,0,true,null],\"o\":{\"k\":{\"l\":[[],{}]}}}";
+				   "d\"],\"n\":[-1.5e3,0,true,null],\"o\":{\"k\":{\"l\":[[],{}]}}}";
 	static const char bytes[] = "\"\\{}[]:,0-e.tu \xFF\n";
 	uint32_t seed = 12345;
 
@@ -353,17 +353,17 @@ static void changed_text_is_survived(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-	        cmocka_unit_test(types_and_values),
-	        cmocka_unit_test(integers_are_exact),
-	        cmocka_unit_test(iterating),
-	        cmocka_unit_test(strings_stand_where_they_stood),
-	        cmocka_unit_test(what_is_not_json),
-	        cmocka_unit_test(a_nul_byte_is_not_white_space),
-	        cmocka_unit_test(the_error_is_located),
-	        cmocka_unit_test(depth_is_limited),
-	        cmocka_unit_test(memory_follows_the_values),
-	        cmocka_unit_test(written_back_as_it_came),
-	        cmocka_unit_test(changed_text_is_survived),
+		cmocka_unit_test(types_and_values),
+		cmocka_unit_test(integers_are_exact),
+		cmocka_unit_test(iterating),
+		cmocka_unit_test(strings_stand_where_they_stood),
+		cmocka_unit_test(what_is_not_json),
+		cmocka_unit_test(a_nul_byte_is_not_white_space),
+		cmocka_unit_test(the_error_is_located),
+		cmocka_unit_test(depth_is_limited),
+		cmocka_unit_test(memory_follows_the_values),
+		cmocka_unit_test(written_back_as_it_came),
+		cmocka_unit_test(changed_text_is_survived),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

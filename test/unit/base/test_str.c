@@ -76,42 +76,42 @@ static void numbers_are_exact(void **state)
 static void utf8_is_rfc3629(void **state)
 {
 	static const char *const good[] = {
-	        "",
-	        "a",
-	        "\xC2\x80",
-	        "\xDF\xBF",
-	        "\xE0\xA0\x80",
-	        "\xED\x9F\xBF",
-	        "\xEE\x80\x80",
-	        "\xEF\xBF\xBF",
-	        "\xF0\x90\x80\x80",
-	        "\xF4\x8F\xBF\xBF",
-	        "a\xE2\x82\xAC\xF0\x9F\x93\xA7z",
+		"",
+		"a",
+		"\xC2\x80",
+		"\xDF\xBF",
+		"\xE0\xA0\x80",
+		"\xED\x9F\xBF",
+		"\xEE\x80\x80",
+		"\xEF\xBF\xBF",
+		"\xF0\x90\x80\x80",
+		"\xF4\x8F\xBF\xBF",
+		"a\xE2\x82\xAC\xF0\x9F\x93\xA7z",
 	};
 	static const char *const bad[] = {
-	        "\x80",
-	        "\xBF",
-	        "\xC0\x80",
-	        "\xC1\xBF",
-	        "\xC2",
-	        "\xC2\x41",
-	        "\xC2\xC2", /* lone, overlong, cut */
-	        "\xE0\x80\x80",
-	        "\xE0\x9F\xBF",
-	        "\xE2\x82",
-	        "\xE2\x28\xA1",
-	        "\xE2\x82\x28", /* overlong, cut */
-	        "\xED\xA0\x80",
-	        "\xED\xBF\xBF", /* surrogates */
-	        "\xF0\x80\x80\x80",
-	        "\xF0\x8F\xBF\xBF",
-	        "\xF0\x9F\x93",
-	        "\xF0\x9F\x93\x41", /* overlong, cut */
-	        "\xF4\x90\x80\x80",
-	        "\xF5\x80\x80\x80",
-	        "\xFE",
-	        "\xFF",
-	        "ok\xF8\x88\x80\x80\x80",
+		"\x80",
+		"\xBF",
+		"\xC0\x80",
+		"\xC1\xBF",
+		"\xC2",
+		"\xC2\x41",
+		"\xC2\xC2", /* lone, overlong, cut */
+		"\xE0\x80\x80",
+		"\xE0\x9F\xBF",
+		"\xE2\x82",
+		"\xE2\x28\xA1",
+		"\xE2\x82\x28", /* overlong, cut */
+		"\xED\xA0\x80",
+		"\xED\xBF\xBF", /* surrogates */
+		"\xF0\x80\x80\x80",
+		"\xF0\x8F\xBF\xBF",
+		"\xF0\x9F\x93",
+		"\xF0\x9F\x93\x41", /* overlong, cut */
+		"\xF4\x90\x80\x80",
+		"\xF5\x80\x80\x80",
+		"\xFE",
+		"\xFF",
+		"ok\xF8\x88\x80\x80\x80",
 	};
 
 	(void)state;
@@ -138,20 +138,20 @@ static void utf8_accepts_every_scalar_value(void **state)
 			b[i] = (char)(0x80 | (v & 0x3F));
 		b[0] = (char)((n == 2 ? 0xC0 : n == 3 ? 0xE0 : 0xF0) | v);
 		assert_int_equal(str_is_utf8((struct str){b, n}),
-		                 !(c >= 0xD800 && c <= 0xDFFF) && c <= 0x10FFFF);
+				 !(c >= 0xD800 && c <= 0xDFFF) && c <= 0x10FFFF);
 	}
 }
 
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-	        cmocka_unit_test(equality_knows_absent_and_empty),
-	        cmocka_unit_test(trim_takes_white_space_only),
-	        cmocka_unit_test(control_bytes_are_found),
-	        cmocka_unit_test(copy_needs_room_for_the_nul),
-	        cmocka_unit_test(numbers_are_exact),
-	        cmocka_unit_test(utf8_is_rfc3629),
-	        cmocka_unit_test(utf8_accepts_every_scalar_value),
+		cmocka_unit_test(equality_knows_absent_and_empty),
+		cmocka_unit_test(trim_takes_white_space_only),
+		cmocka_unit_test(control_bytes_are_found),
+		cmocka_unit_test(copy_needs_room_for_the_nul),
+		cmocka_unit_test(numbers_are_exact),
+		cmocka_unit_test(utf8_is_rfc3629),
+		cmocka_unit_test(utf8_accepts_every_scalar_value),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -15,9 +15,12 @@ static char memory[1 << 20], text[1 << 18];
 static struct job job;
 static struct job_problem problem;
 
-static const struct job_limits all = {
-	.job_bytes = 200000, .recipients = 3, .envelope_bytes = 30000, .attachments = true,
-	.templates = true, .raw = true};
+static const struct job_limits all = {.job_bytes = 200000,
+				      .recipients = 3,
+				      .envelope_bytes = 30000,
+				      .attachments = true,
+				      .templates = true,
+				      .raw = true};
 static const struct job_limits first = {.job_bytes = 200000, .recipients = 3, .envelope_bytes = 30000};
 
 static int decode_with(const char *json, size_t len, const struct job_limits *limits)
@@ -37,8 +40,7 @@ static int decode(const char *json)
 
 static void assert_str(struct str s, const char *expected)
 {
-	if (!str_eq(s, str_from(expected)))
-		fail_msg("'%.*s' instead of '%s'", STR_ARG(s), expected);
+	if (!str_eq(s, str_from(expected))) fail_msg("'%.*s' instead of '%s'", STR_ARG(s), expected);
 }
 
 /* ---- refusals ---- */
@@ -49,15 +51,15 @@ struct bad {
 	const char *pointer, *reason;
 };
 
-#define ADDRESS "not an address: "
-#define QUOTES " wants quotes)"
-#define TO(address) "{\"to\":[\"" address "\"],\"body_content\":\"x\"}"
-#define WITH(members) "{\"to\":[\"a@b.c\"],\"body_content\":\"x\"," members "}"
-#define ZERO(members) "{\"recipients\":[\"a@b.c\"]," members "}"
-#define HEADER(member) WITH("\"headers\":{" member "}")
+#define ADDRESS         "not an address: "
+#define QUOTES          " wants quotes)"
+#define TO(address)     "{\"to\":[\"" address "\"],\"body_content\":\"x\"}"
+#define WITH(members)   "{\"to\":[\"a@b.c\"],\"body_content\":\"x\"," members "}"
+#define ZERO(members)   "{\"recipients\":[\"a@b.c\"]," members "}"
+#define HEADER(member)  WITH("\"headers\":{" member "}")
 #define ATTACH(members) WITH("\"attachments\":[{" members "}]")
-#define TEN "aaaaaaaaaa"
-#define SIXTY TEN TEN TEN TEN TEN TEN
+#define TEN             "aaaaaaaaaa"
+#define SIXTY           TEN TEN TEN TEN TEN TEN
 
 static void check_bad(const struct bad *cases, size_t count, const struct job_limits *limits)
 {
@@ -67,12 +69,11 @@ static void check_bad(const struct bad *cases, size_t count, const struct job_li
 		const struct bad *c = &cases[i];
 		int rc = decode_with(c->json, strlen(c->json), limits);
 
-		if (rc == c->rc && strcmp(problem.pointer, c->pointer) == 0 && strcmp(problem.reason,
-			c->reason) == 0)
+		if (rc == c->rc && strcmp(problem.pointer, c->pointer) == 0 &&
+		    strcmp(problem.reason, c->reason) == 0)
 			continue;
 		print_error("%s\n  expected %s %s: %s\n  got      %s %s: %s\n", c->json, err_name(c->rc),
-			c->pointer,
-			    c->reason, err_name(rc), problem.pointer, problem.reason);
+			    c->pointer, c->reason, err_name(rc), problem.pointer, problem.reason);
 		wrong++;
 	}
 	assert_int_equal(wrong, 0);
@@ -130,8 +131,8 @@ static void refuses_recipients(void **state)
 		 ADDRESS "nothing before the @"},
 		{"{\"to\":[\"a@b.c\",\"b@b.c\"],\"bcc\":[\"c@b.c\",\"A@b.c\"]}", ERR_TOO_LARGE, "/bcc/1",
 		 "too many recipients: at most 3"},
-		{"{\"recipients\":[\"a@b.c\",\"a@b\\n.c\"]}", ERR_INVALID, "/recipients/1", ADDRESS
-		 "a line break in it"},
+		{"{\"recipients\":[\"a@b.c\",\"a@b\\n.c\"]}", ERR_INVALID, "/recipients/1",
+		 ADDRESS "a line break in it"},
 	};
 
 	(void)state;
@@ -148,8 +149,8 @@ static void refuses_addresses(void **state)
 		{TO("John Doe"), ERR_INVALID, "/to/0", ADDRESS "no @ in it"},
 		{TO("\\\"John Doe\\\""), ERR_INVALID, "/to/0", ADDRESS "no @ in it"},
 		{TO("j\xc3\xb6rg"), ERR_INVALID, "/to/0", ADDRESS "no @ in it"},
-		{TO("John a@b.c"), ERR_INVALID, "/to/0", ADDRESS
-		 "a name before the address wants it in brackets: <a@b>"},
+		{TO("John a@b.c"), ERR_INVALID, "/to/0",
+		 ADDRESS "a name before the address wants it in brackets: <a@b>"},
 		{TO("a @b.c"), ERR_INVALID, "/to/0", ADDRESS "a space or comment before the @"},
 		{TO("a@ b.c"), ERR_INVALID, "/to/0", ADDRESS "nothing behind the @"},
 		{TO("a@"), ERR_INVALID, "/to/0", ADDRESS "nothing behind the @"},
@@ -177,38 +178,40 @@ static void refuses_addresses(void **state)
 		{TO("\\\"a@b.c"), ERR_INVALID, "/to/0", ADDRESS "a quote is not closed"},
 		{TO("a@b.c (x"), ERR_INVALID, "/to/0", ADDRESS "a comment is not closed"},
 		{TO("a@b.c (x(y)"), ERR_INVALID, "/to/0", ADDRESS "a comment is not closed"},
-		{TO(".a@b.c"), ERR_INVALID, "/to/0", ADDRESS
-		 "a dot at the beginning, or two in a row, before the @"},
-		{TO("a..b@b.c"), ERR_INVALID, "/to/0", ADDRESS
-		 "a dot at the beginning, or two in a row, before the @"},
+		{TO(".a@b.c"), ERR_INVALID, "/to/0",
+		 ADDRESS "a dot at the beginning, or two in a row, before the @"},
+		{TO("a..b@b.c"), ERR_INVALID, "/to/0",
+		 ADDRESS "a dot at the beginning, or two in a row, before the @"},
 		{TO("a.@b.c"), ERR_INVALID, "/to/0", ADDRESS "a dot right before the @"},
 		{TO("a@b..c"), ERR_INVALID, "/to/0", ADDRESS "the domain has an empty label"},
 		{TO("a@.b.c"), ERR_INVALID, "/to/0", ADDRESS "the domain has an empty label"},
 		{TO("a@b.c."), ERR_INVALID, "/to/0", ADDRESS "the domain has an empty label"},
-		{TO("a@-b.c"), ERR_INVALID, "/to/0", ADDRESS
-		 "a label of the domain begins or ends with a hyphen"},
-		{TO("a@b-.c"), ERR_INVALID, "/to/0", ADDRESS
-		 "a label of the domain begins or ends with a hyphen"},
+		{TO("a@-b.c"), ERR_INVALID, "/to/0",
+		 ADDRESS "a label of the domain begins or ends with a hyphen"},
+		{TO("a@b-.c"), ERR_INVALID, "/to/0",
+		 ADDRESS "a label of the domain begins or ends with a hyphen"},
 		{TO("a@b_c.d"), ERR_INVALID, "/to/0", ADDRESS "a character that a domain cannot have"},
 		{TO("a@b!c"), ERR_INVALID, "/to/0", ADDRESS "a character that a domain cannot have"},
-		{TO("a@" SIXTY "aaaa.c"), ERR_INVALID, "/to/0", ADDRESS
-		 "a label of the domain is longer than 63 bytes"},
-		{TO("a@" SIXTY "\xc3\xbc.c"), ERR_INVALID, "/to/0", ADDRESS
-		 "a label of the domain is longer than 63 bytes"},
-		{TO(SIXTY "aaaaa@b.c"), ERR_INVALID, "/to/0", ADDRESS
-		 "the part before the @ is longer than 64 bytes"},
-		{TO("a@" SIXTY "." SIXTY "." SIXTY "." SIXTY "." TEN), ERR_INVALID, "/to/0", ADDRESS
-		 "longer than 254 bytes"},
+		{TO("a@" SIXTY "aaaa.c"), ERR_INVALID, "/to/0",
+		 ADDRESS "a label of the domain is longer than 63 bytes"},
+		{TO("a@" SIXTY "\xc3\xbc.c"), ERR_INVALID, "/to/0",
+		 ADDRESS "a label of the domain is longer than 63 bytes"},
+		{TO(SIXTY "aaaaa@b.c"), ERR_INVALID, "/to/0",
+		 ADDRESS "the part before the @ is longer than 64 bytes"},
+		{TO("a@" SIXTY "." SIXTY "." SIXTY "." SIXTY "." TEN), ERR_INVALID, "/to/0",
+		 ADDRESS "longer than 254 bytes"},
 		{TO("a@192.0.2.1"), ERR_INVALID, "/to/0",
 		 ADDRESS "the domain ends in a number (an IP address wants brackets)"},
 		{TO("a@[192.0.2.256]"), ERR_INVALID, "/to/0", ADDRESS "not an IP address in the brackets"},
 		{TO("a@[2001:db8::1]"), ERR_INVALID, "/to/0", ADDRESS "not an IP address in the brackets"},
 		{TO("a@[IPv6:192.0.2.1]"), ERR_INVALID, "/to/0", ADDRESS "not an IP address in the brackets"},
-		{TO("a@[IPv6:fe80::1%eth0]"), ERR_INVALID, "/to/0", ADDRESS
-		 "not an IP address in the brackets"},
+		{TO("a@[IPv6:fe80::1%eth0]"), ERR_INVALID, "/to/0",
+		 ADDRESS "not an IP address in the brackets"},
 		{TO("a@[x:y]"), ERR_INVALID, "/to/0", ADDRESS "not an IP address in the brackets"},
 		{TO("a@[192.0.2.1"), ERR_INVALID, "/to/0", ADDRESS "an address in brackets is not closed"},
-		{TO("a@b\xe3\x80\x82" "c"), ERR_INVALID, "/to/0",
+		{TO("a@b\xe3\x80\x82"
+		    "c"),
+		 ERR_INVALID, "/to/0",
 		 ADDRESS "a character that a domain cannot have (write it in its xn-- form)"},
 		{TO("a@u\xcc\x88.c"), ERR_INVALID, "/to/0",
 		 ADDRESS "a character that a domain cannot have (write it in its xn-- form)"},
@@ -227,8 +230,8 @@ static void refuses_addresses(void **state)
 		{WITH("\"reply_to\":\"a@b.c, d@e.f\""), ERR_INVALID, "/reply_to",
 		 ADDRESS "one address only, not a list (a name with a comma or semicolon" QUOTES},
 		{WITH("\"reply_to\":false"), ERR_INVALID, "/reply_to", "must be a string, is a boolean"},
-		{WITH("\"envelope_from\":\"postmaster\""), ERR_INVALID, "/envelope_from", ADDRESS
-		 "no @ in it"},
+		{WITH("\"envelope_from\":\"postmaster\""), ERR_INVALID, "/envelope_from",
+		 ADDRESS "no @ in it"},
 		{WITH("\"envelope_from\":\"\""), ERR_INVALID, "/envelope_from", ADDRESS "empty"},
 		{WITH("\"envelope_from\":{}"), ERR_INVALID, "/envelope_from",
 		 "must be a string, is an object"},
@@ -255,8 +258,9 @@ static void refuses_labels_and_policy(void **state)
 		{WITH("\"source_app\":\"\\u0001\""), ERR_INVALID, "/source_app", "a control character in it"},
 		{WITH("\"related_model_id\":[1]"), ERR_INVALID, "/related_model_id",
 		 "must be a string or a number, is an array"},
-		{WITH("\"related_model_id\":" "1"
-		 "111111111111111111111111111111111111111111111111111111111111"
+		{WITH("\"related_model_id\":"
+		      "1"
+		      "111111111111111111111111111111111111111111111111111111111111"
 		      "1111111111111111111111111111111111111111111111111111111111111111111"),
 		 ERR_TOO_LARGE, "/related_model_id", "longer than 127 bytes"},
 		{WITH("\"subject\":1"), ERR_INVALID, "/subject", "must be a string, is a number"},
@@ -274,8 +278,7 @@ static void refuses_labels_and_policy(void **state)
 		{WITH("\"expires_at\":\"2025-09-19\""), ERR_INVALID, "/expires_at",
 		 "not a time like 2025-09-19T10:30:00Z (RFC 3339)"},
 		{WITH("\"send_at\":\"2025-09-19T10:30:00Z\",\"expires_at\":\"2025-09-19T12:30:00+02:00\""),
-		 ERR_INVALID,
-		 "/expires_at", "not after send_at"},
+		 ERR_INVALID, "/expires_at", "not after send_at"},
 	};
 
 	(void)state;
@@ -340,8 +343,8 @@ static void refuses_headers(void **state)
 		{HEADER("\"\":\"x\""), ERR_INVALID, "/headers/", "a header without a name"},
 		{HEADER("\"X A\":\"x\""), ERR_INVALID, "/headers/X A",
 		 "not a header's name: no space, colon or UTF-8 in it"},
-		{HEADER("\"X:\":\"x\""), ERR_INVALID, "/headers/X:",
-		 "not a header's name: no space, colon or UTF-8 in it"},
+		{HEADER("\"X:\":\"x\""), ERR_INVALID,
+		 "/headers/X:", "not a header's name: no space, colon or UTF-8 in it"},
 		{HEADER("\"X-\xc3\xbc\":\"x\""), ERR_INVALID, "/headers/X-\xc3\xbc",
 		 "not a header's name: no space, colon or UTF-8 in it"},
 		{HEADER("\"X\\r\\nBcc\":\"x\""), ERR_INVALID, "/headers/X??Bcc",
@@ -394,8 +397,7 @@ static void refuses_headers(void **state)
 		{HEADER("\"Reply-To\":\"J\xc3\xbcrgen <j@b.c>\""), ERR_INVALID, "/headers/Reply-To",
 		 "must be ASCII here (reply_to takes names in UTF-8)"},
 		{WITH("\"reply_to\":\"a@b.c\",\"headers\":{\"reply-to\":\"d@e.f\"}"), ERR_INVALID,
-		 "/headers/reply-to",
-		 "given twice: here and as reply_to"},
+		 "/headers/reply-to", "given twice: here and as reply_to"},
 	};
 
 	(void)state;
@@ -424,8 +426,7 @@ static void refuses_attachments(void **state)
 		{ATTACH("\"filename\":\"a\",\"content\":\"Q-_=\""), ERR_INVALID, "/attachments/0/content",
 		 "not base64: a wrong character at 1"},
 		{ATTACH("\"filename\":\"a\\\"\\r\\nX: \",\"path\":\"b\""), ERR_INVALID,
-		 "/attachments/0/filename",
-		 "a line break in it"},
+		 "/attachments/0/filename", "a line break in it"},
 		{ATTACH("\"filename\":\"\",\"path\":\"b\""), ERR_INVALID, "/attachments/0/filename", "empty"},
 		{ATTACH("\"path\":\"b\",\"path\":\"c\""), ERR_INVALID, "/attachments/0/path", "given twice"},
 		{ATTACH("\"url\":\"file:///etc/passwd\""), ERR_INVALID, "/attachments/0/url",
@@ -436,8 +437,7 @@ static void refuses_attachments(void **state)
 		{ATTACH("\"path\":\"b\",\"mime_type\":\"pdf\""), ERR_INVALID, "/attachments/0/mime_type",
 		 "not a type like application/pdf"},
 		{ATTACH("\"path\":\"b\",\"mime_type\":\"text/html; charset=x\""), ERR_INVALID,
-		 "/attachments/0/mime_type",
-		 "not a type like application/pdf"},
+		 "/attachments/0/mime_type", "not a type like application/pdf"},
 		{ATTACH("\"path\":\"b\",\"content_id\":\"<logo>\""), ERR_INVALID, "/attachments/0/content_id",
 		 "not an id like logo@example.com"},
 	};
@@ -488,7 +488,7 @@ static void refuses_what_is_too_large(void **state)
 	memcpy(big + 100000, "\"}", 2);
 	assert_int_equal(decode_with(big, 100002, &all), 0);
 	len = (size_t)snprintf(big, sizeof(big),
-		"{\"recipients\":[\"a@b.c\"],\"html_body\":\"\",\"context\":{\"a\":\"");
+			       "{\"recipients\":[\"a@b.c\"],\"html_body\":\"\",\"context\":{\"a\":\"");
 	big[len] = 'x';
 	memcpy(big + 30000, "\"}}", 3);
 	assert_int_equal(decode_with(big, 30003, &all), ERR_TOO_LARGE);
@@ -502,17 +502,16 @@ static void refuses_what_is_too_large(void **state)
 	assert_string_equal(problem.pointer, "/subject");
 	assert_string_equal(problem.reason, "longer than 2000 bytes");
 	/* an arena too small is an answer, not a crash, whatever it is too small for */
-	static const char json[] = HEADER("\"X-A\":[1,2,\"3\"]") ;
+	static const char json[] = HEADER("\"X-A\":[1,2,\"3\"]");
 	static const char more[] = "{\"to\":[\"J "
-		"<a@b.c>\",\"d@e.f\"],\"template_id\":\"t\",\"context\":{\"a\":[1,2]},"
+				   "<a@b.c>\",\"d@e.f\"],\"template_id\":\"t\",\"context\":{\"a\":[1,2]},"
 				   "\"related_model_id\":7,\"attachments\":[{\"path\":\"b\"}]}";
 	for (size_t cap = 0; cap < 24000; cap++) {
 		arena_init(&a, memory, cap);
 		memcpy(text, cap % 2 ? json : more, cap % 2 ? sizeof(json) : sizeof(more));
 		int rc = job_decode(&a, text, strlen(text), &all, &job, &problem);
 
-		if (rc < 0)
-			assert_int_equal(rc, ERR_TOO_LARGE);
+		if (rc < 0) assert_int_equal(rc, ERR_TOO_LARGE);
 		if (rc < 0)
 			assert_true(problem.reason[0] != '\0');
 		else
@@ -529,7 +528,7 @@ static void keeps_the_pointer_whole(void **state)
 	for (int i = 0; i < 60; i++)
 		strcat(name, i % 2 ? "\xe2\x82\xac" : "\xc3\xa4");
 	snprintf(json, sizeof(json), "{\"to\":[\"a@b.c\"],\"body_content\":\"\",\"headers\":{\"%s\":1}}",
-		name);
+		 name);
 	assert_int_equal(decode(json), ERR_TOO_LARGE);
 	assert_true(strlen(problem.pointer) > 120 && strlen(problem.pointer) < 128);
 	assert_true(str_is_utf8(str_from(problem.pointer)));
@@ -538,34 +537,33 @@ static void keeps_the_pointer_whole(void **state)
 /* ---- what passes ---- */
 
 /* The integration guide's message. */
-static const char guide[] =
-	"{\n"
-	"    \"tenant_id\": \"01996243-2d8c-726d-a5c2-81b7005ce9a2\",\n"
-	"    \"provider_id\": \"0198a819-e5d3-703a-a39a-1b77e3ece687\",\n"
-	"    \"user_id\": \"user-123\",\n"
-	"    \"message_id\": \"unique-message-id\",\n"
-	"    \"from\": \"noreply@company.com\",\n"
-	"    \"to\": [\"user@example.com\"],\n"
-	"    \"cc\": [\"cc@example.com\"],\n"
-	"    \"bcc\": [\"bcc@example.com\"],\n"
-	"    \"subject\": \"Test Email\",\n"
-	"    \"body_format\": \"HTML\",\n"
-	"    \"body_content\": \"<p>Hello World</p>\",\n"
-	"    \"attachments\": [\n"
-	"        {\n"
-	"            \"filename\": \"document.pdf\",\n"
-	"            \"url\": \"https://example.com/files/document.pdf\",\n"
-	"            \"mime_type\": \"application/pdf\"\n"
-	"        }\n"
-	"    ],\n"
-	"    \"headers\": {\n"
-	"        \"X-Custom-Header\": \"Custom Value\",\n"
-	"        \"X-Priority\": \"1\"\n"
-	"    },\n"
-	"    \"template_id\": \"template-123\",\n"
-	"    \"campaign_id\": \"campaign-456\",\n"
-	"    \"timestamp\": \"2025-09-19T10:30:00Z\"\n"
-	"}\n";
+static const char guide[] = "{\n"
+			    "    \"tenant_id\": \"01996243-2d8c-726d-a5c2-81b7005ce9a2\",\n"
+			    "    \"provider_id\": \"0198a819-e5d3-703a-a39a-1b77e3ece687\",\n"
+			    "    \"user_id\": \"user-123\",\n"
+			    "    \"message_id\": \"unique-message-id\",\n"
+			    "    \"from\": \"noreply@company.com\",\n"
+			    "    \"to\": [\"user@example.com\"],\n"
+			    "    \"cc\": [\"cc@example.com\"],\n"
+			    "    \"bcc\": [\"bcc@example.com\"],\n"
+			    "    \"subject\": \"Test Email\",\n"
+			    "    \"body_format\": \"HTML\",\n"
+			    "    \"body_content\": \"<p>Hello World</p>\",\n"
+			    "    \"attachments\": [\n"
+			    "        {\n"
+			    "            \"filename\": \"document.pdf\",\n"
+			    "            \"url\": \"https://example.com/files/document.pdf\",\n"
+			    "            \"mime_type\": \"application/pdf\"\n"
+			    "        }\n"
+			    "    ],\n"
+			    "    \"headers\": {\n"
+			    "        \"X-Custom-Header\": \"Custom Value\",\n"
+			    "        \"X-Priority\": \"1\"\n"
+			    "    },\n"
+			    "    \"template_id\": \"template-123\",\n"
+			    "    \"campaign_id\": \"campaign-456\",\n"
+			    "    \"timestamp\": \"2025-09-19T10:30:00Z\"\n"
+			    "}\n";
 
 static void takes_the_guides_example(void **state)
 {
@@ -612,14 +610,15 @@ static void takes_the_setup_guides_example(void **state)
 {
 	(void)state;
 	assert_int_equal(decode("{\"email_type\": \"your_type\", \"subject\": \"Your Subject\", "
-		"\"recipients\": "
+				"\"recipients\": "
 				"[\"recipient@example.com\"], \"context\": {\"key\": \"value\"}, "
 				"\"template_path\": "
 				"\"app/template.html\", \"html_body\": \"<html>...</html>\", "
 				"\"plain_body\": \"Plain text\", "
 				"\"attachments\": [\"/path/to/file.pdf\"], \"source_app\": "
 				"\"your_app_name\", "
-				"\"related_model_id\": 42}"), 0);
+				"\"related_model_id\": 42}"),
+			 0);
 	assert_int_equal(job.format, JOB_FORMAT_0);
 	assert_str(job.email_type, "your_type");
 	assert_str(job.rcpts[0].address.addr, "recipient@example.com");
@@ -647,30 +646,30 @@ static void takes_the_unusual(void **state)
 {
 	static const char *const good[] = {
 		WITH("\"headers\":[],\"context\":[],\"attachments\":[]"), /* PHP's empty maps */
-		WITH("\"headers\":{},\"context\":{},\"tenant_id\":null,\"from\":null,\"headers2\":{\"a\":[true]}"),
+		WITH("\"headers\":{},\"context\":{},\"tenant_id\":null,\"from\":null,\"headers2\":{\"a\":["
+		     "true]}"),
 		WITH("\"unknown\":1,\"unknown\":2"),
 		WITH("\"body_format\":\"html\",\"text_content\":\"\""),
 		WITH("\"template_id\":\"a label beside a body\""),
 		WITH("\"tenant_id\":\"\",\"message_id\":\"\",\"subject\":\"\""),
 		WITH("\"subject\":\"tab\\tand \\u20ac \\ud83d\\ude00\""),
 		WITH("\"priority\":\"High\",\"send_at\":\"2020-01-01T00:00:00+01:00\","
-		"\"expires_at\":\"2030-01-01T00:00:00Z\""),
+		     "\"expires_at\":\"2030-01-01T00:00:00Z\""),
 		WITH("\"timestamp\":\"whenever\""),
 		HEADER("\"X-A\":[\"1\",2],\"X-B\":null,\"X-C\":[],\"X-D\":-1.50,\"X-E\":\"\xc3\xbc\""),
 		HEADER("\"Reply-To\":\"a@b.c, "
-			"d@e.f\",\"List-Unsubscribe\":\"<mailto:x@y.z>\",\"Sender\":\"s@b.c\""),
+		       "d@e.f\",\"List-Unsubscribe\":\"<mailto:x@y.z>\",\"Sender\":\"s@b.c\""),
 		"{\"bcc\":[\"a@b.c\"],\"body_content\":\"\"}",
 		"{\"to\":[],\"cc\":[\"root\"],\"body_content\":\"\\u0000\"}",
 		ZERO("\"plain_body\":\"\",\"from\":\"J <j@b.c>\",\"message_id\":\"m\",\"priority\":\"low\""),
 		ATTACH("\"filename\":\"\xc3\xbc.txt\",\"content\":\"\",\"mime_type\":\"text/plain\","
-		"\"content_id\":\"a@b\""),
+		       "\"content_id\":\"a@b\""),
 		ATTACH("\"path\":\"b\",\"url\":null,\"colour\":\"red\""),
 	};
 
 	(void)state;
 	for (size_t i = 0; i < sizeof(good) / sizeof(good[0]); i++)
-		if (decode(good[i]) != 0)
-			fail_msg("%s\n  %s: %s", good[i], problem.pointer, problem.reason);
+		if (decode(good[i]) != 0) fail_msg("%s\n  %s: %s", good[i], problem.pointer, problem.reason);
 	assert_int_equal(decode(good[5]), 0);
 	assert_null(job.message_id.ptr);
 	assert_non_null(job.subject.ptr);
@@ -714,13 +713,18 @@ static void takes_addresses(void **state)
 		{"J\xc3\xb6rg <a@b.c>", "J\xc3\xb6rg", "a@b.c", "b.c"},
 		{"\xe6\x97\xa5\xe6\x9c\xac <\xe6\x97\xa5@b.c>", "\xe6\x97\xa5\xe6\x9c\xac",
 		 "\xe6\x97\xa5@b.c", "b.c"},
-		{"a@b\xc3\xbc" "cher.example", "", "a@xn--bcher-kva.example", "xn--bcher-kva.example"},
-		{"a@B\xc3\x9c" "CHER.example", "", "a@xn--bcher-kva.example", "xn--bcher-kva.example"},
+		{"a@b\xc3\xbc"
+		 "cher.example",
+		 "", "a@xn--bcher-kva.example", "xn--bcher-kva.example"},
+		{"a@B\xc3\x9c"
+		 "CHER.example",
+		 "", "a@xn--bcher-kva.example", "xn--bcher-kva.example"},
 		{"a@\xe4\xbe\x8b\xe3\x81\x88.\xe3\x83\x86\xe3\x82\xb9\xe3\x83\x88", "",
-		 "a@xn--r8jz45g.xn--zckzah",
-		 "xn--r8jz45g.xn--zckzah"},
+		 "a@xn--r8jz45g.xn--zckzah", "xn--r8jz45g.xn--zckzah"},
 		{"a@\xd0\xa0\xd0\xa4.\xd1\x80\xd1\x84", "", "a@xn--p1ai.xn--p1ai", "xn--p1ai.xn--p1ai"},
-		{"a@stra\xc3\x9f" "e.de", "", "a@xn--strae-oqa.de", "xn--strae-oqa.de"},
+		{"a@stra\xc3\x9f"
+		 "e.de",
+		 "", "a@xn--strae-oqa.de", "xn--strae-oqa.de"},
 		{"a@xn--bcher-kva.example", "", "a@xn--bcher-kva.example", "xn--bcher-kva.example"},
 		{"a@[192.0.2.1]", "", "a@[192.0.2.1]", "[192.0.2.1]"},
 		{"a@[IPv6:2001:db8::1]", "", "a@[IPv6:2001:db8::1]", "[IPv6:2001:db8::1]"},
@@ -751,8 +755,9 @@ static void keeps_an_address_once(void **state)
 {
 	(void)state;
 	assert_int_equal(decode("{\"bcc\":[\"a@b.c\",\"x@b.c\"],\"cc\":[\"J "
-		"<a@B.C>\",\"A@b.c\"],\"to\":[\"a@b.c\","
-				"\"a@b.c\"],\"body_content\":\"\"}"), 0);
+				"<a@B.C>\",\"A@b.c\"],\"to\":[\"a@b.c\","
+				"\"a@b.c\"],\"body_content\":\"\"}"),
+			 0);
 	assert_int_equal(job.rcpt_count, 3);
 	assert_int_equal(job.rcpts[0].kind, JOB_RCPT_TO);
 	assert_str(job.rcpts[1].address.addr, "A@b.c");
@@ -784,7 +789,7 @@ static void fits_into_its_bound(void **state)
 	limits.recipients = 256;
 	limits.envelope_bytes = 200000;
 	len = (size_t)snprintf(many, sizeof(many),
-		"{\"to\":[\"a@b\"],\"body_content\":\"\",\"context\":{\"a\":[0");
+			       "{\"to\":[\"a@b\"],\"body_content\":\"\",\"context\":{\"a\":[0");
 	while (len < 15000) {
 		memcpy(many + len, ",0", 2);
 		len += 2;
@@ -797,8 +802,7 @@ static void fits_into_its_bound(void **state)
 	len = (size_t)snprintf(many, sizeof(many), "{\"body_content\":\"\",\"to\":[");
 	for (int i = 0; i < 256; i++)
 		len += (size_t)snprintf(many + len, sizeof(many) - len, "%c%s\"%c%d@\xc3\xbc\"",
-			i ? ',' : ' ',
-					i ? "\"a\"," : "", 'a' + i % 26, i);
+					i ? ',' : ' ', i ? "\"a\"," : "", 'a' + i % 26, i);
 	len += (size_t)snprintf(many + len, sizeof(many) - len, "]}");
 	limits.recipients = 257;
 	memcpy(text, many, len);
@@ -834,8 +838,7 @@ static void copies_the_envelope(void **state)
 	assert_int_equal(decode(guide), 0);
 	while (need > 0) {
 		arena_init(&a, place, --need);
-		if (job_copy_envelope(&a, &job, &copy) < 0)
-			break;
+		if (job_copy_envelope(&a, &job, &copy) < 0) break;
 	}
 	assert_true(need > 500 && need < 2000);
 }

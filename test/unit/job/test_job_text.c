@@ -14,8 +14,12 @@
 
 static char memory[1 << 18], text[1 << 16];
 
-static const struct job_limits limits = {.job_bytes = 60000, .recipients = 100, .envelope_bytes = 60000,
-					 .attachments = true, .templates = true, .raw = true};
+static const struct job_limits limits = {.job_bytes = 60000,
+					 .recipients = 100,
+					 .envelope_bytes = 60000,
+					 .attachments = true,
+					 .templates = true,
+					 .raw = true};
 
 static int decode(const char *json, struct job *job)
 {
@@ -26,8 +30,7 @@ static int decode(const char *json, struct job *job)
 	memcpy(text, json, strlen(json));
 	arena_init(&a, memory, sizeof(memory));
 	rc = job_decode(&a, text, strlen(json), &limits, job, &problem);
-	if (rc < 0)
-		print_error("%s\n  %s: %s\n", json, problem.pointer, problem.reason);
+	if (rc < 0) print_error("%s\n  %s: %s\n", json, problem.pointer, problem.reason);
 	return rc;
 }
 
@@ -44,8 +47,7 @@ static int fetch(void *arg, size_t at, char *bytes, size_t cap)
 	struct original *o = arg;
 	size_t len = at < o->len ? o->len - at : 0;
 
-	if (len == 0)
-		return o->rc;
+	if (len == 0) return o->rc;
 	len = len < o->chunk ? len : o->chunk;
 	len = len < cap ? len : cap;
 	memcpy(bytes, o->bytes + at, len);
@@ -105,15 +107,24 @@ static int read_all(const char *bytes, int fetch_rc)
 static void refuses_text_that_is_no_string(void **state)
 {
 	static const char *const bad[] = {
-		"", "abc", "abc\\", "abc\\u12", "\\x\"", "\\u12g4\"", "a\nb\"", "\\ud83d\"", "\\ud83dx\"",
+		"",
+		"abc",
+		"abc\\",
+		"abc\\u12",
+		"\\x\"",
+		"\\u12g4\"",
+		"a\nb\"",
+		"\\ud83d\"",
+		"\\ud83dx\"",
 		"\\ud83d\\n\"",
-		"\\ud83d\\u0041\"", "\\ude00\"", "\\ud83d\\ud83d\"",
+		"\\ud83d\\u0041\"",
+		"\\ude00\"",
+		"\\ud83d\\ud83d\"",
 	};
 
 	(void)state;
 	for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++)
-		if (read_all(bad[i], 0) != ERR_CORRUPT)
-			fail_msg("'%s' passes", bad[i]);
+		if (read_all(bad[i], 0) != ERR_CORRUPT) fail_msg("'%s' passes", bad[i]);
 	assert_int_equal(read_all("abc", ERR_IO), ERR_IO);
 	assert_int_equal(read_all("abc\"", ERR_IO), 0);
 	assert_int_equal(read_all("\"", 0), 0);
@@ -121,31 +132,35 @@ static void refuses_text_that_is_no_string(void **state)
 
 /* ---- digest ---- */
 
-static const char base[] = "{\"tenant_id\":\"t\",\"message_id\":\"m\",\"to\":[\"a@b.c\",\"d@e.f\"],\"subject\":\"s\","
-			   "\"body_content\":\"x\",\"headers\":{\"X-A\":[\"1\",\"2\"],\"X-B\":\"3\"},"
-			   "\"context\":{\"a\":{\"b\":1,\"c\":[1,2]},\"d\":null}}";
+static const char base[] =
+	"{\"tenant_id\":\"t\",\"message_id\":\"m\",\"to\":[\"a@b.c\",\"d@e.f\"],\"subject\":\"s\","
+	"\"body_content\":\"x\",\"headers\":{\"X-A\":[\"1\",\"2\"],\"X-B\":\"3\"},"
+	"\"context\":{\"a\":{\"b\":1,\"c\":[1,2]},\"d\":null}}";
 
 static const char *const same[] = {
 	base,
-	"{\"context\":{\"d\":null,\"a\":{\"c\":[1,2],\"b\":1}},\"headers\":{\"X-B\":\"3\",\"X-A\":[\"1\",\"2\"]},"
+	"{\"context\":{\"d\":null,\"a\":{\"c\":[1,2],\"b\":1}},\"headers\":{\"X-B\":\"3\",\"X-A\":[\"1\","
+	"\"2\"]},"
 	"\"body_content\":\"x\",\"subject\":\"s\",\"to\":[\"a@b.c\",\"d@e.f\"],\"message_id\":\"m\","
 	"\"tenant_id\":\"t\"}",
 	" { \"tenant_id\" : \"t\", \"message_id\" : \"\\u006d\", \"to\" : [ \"a@b.c\", \"d@e.f\" ], "
 	"\"subject\" : \"s\" , "
 	"\"body_content\":\"x\",\"headers\":{\"X-A\":[1,2],\"X-B\":3},\"context\":{\"a\":{\"b\":1,"
 	"\"c\":[1,2]},\"d\":null},"
-	"\"timestamp\":\"2025-09-19T10:30:00Z\",\"unknown\":[1],\"cc\":null,\"attachments\":[],\"user_id\":null}",
+	"\"timestamp\":\"2025-09-19T10:30:00Z\",\"unknown\":[1],\"cc\":null,\"attachments\":[],\"user_id\":"
+	"null}",
 	"{\"tenant_id\":\"t\",\"message_id\":\"m\",\"to\":[\" "
 	"a@b.c\",\"<d@e.f>\",\"a@b.c\"],\"subject\":\"s\","
-	"\"body_content\":\"x\",\"body_format\":\"TEXT\",\"priority\":\"normal\",\"headers\":{\"X-A\":[\"1\",\"2\"],"
+	"\"body_content\":\"x\",\"body_format\":\"TEXT\",\"priority\":\"normal\",\"headers\":{\"X-A\":[\"1\","
+	"\"2\"],"
 	"\"X-B\":\"3\"},\"timestamp\":\"later\",\"context\":{\"a\":{\"b\":1,\"c\":[1,2]},\"d\":null}}",
 };
 
-#define OTHER(tenant, to, content, headers, context)                                                \
-	"{\"tenant_id\":\"" tenant "\",\"message_id\":\"m\"," to ",\"subject\":\"s\"," content              \
+#define OTHER(tenant, to, content, headers, context)                                                         \
+	"{\"tenant_id\":\"" tenant "\",\"message_id\":\"m\"," to ",\"subject\":\"s\"," content               \
 	",\"headers\":{" headers "},\"context\":{" context "}}"
-#define TO2 "\"to\":[\"a@b.c\",\"d@e.f\"]"
-#define BODY "\"body_content\":\"x\""
+#define TO2     "\"to\":[\"a@b.c\",\"d@e.f\"]"
+#define BODY    "\"body_content\":\"x\""
 #define HEADERS "\"X-A\":[\"1\",\"2\"],\"X-B\":\"3\""
 #define CONTEXT "\"a\":{\"b\":1,\"c\":[1,2]},\"d\":null"
 
@@ -160,7 +175,7 @@ static const char *const other[] = {
 	OTHER("t", TO2, "\"body_content\":\"\"", HEADERS, CONTEXT),
 	OTHER("t", TO2, "\"body_content\":\"x\",\"body_format\":\"HTML\"", HEADERS, CONTEXT),
 	OTHER("t", TO2, "\"body_content\":\"x\",\"body_format\":\"HTML\",\"text_content\":\"\"", HEADERS,
-		CONTEXT),
+	      CONTEXT),
 	OTHER("t", TO2, "\"template_id\":\"x\"", HEADERS, CONTEXT),
 	OTHER("t", TO2, BODY ",\"campaign_id\":\"x\"", HEADERS, CONTEXT),
 	OTHER("t", TO2, BODY ",\"user_id\":\"x\"", HEADERS, CONTEXT),
@@ -179,7 +194,7 @@ static const char *const other[] = {
 	OTHER("t", TO2, BODY ",\"attachments\":[{\"url\":\"http://x\"}]", HEADERS, CONTEXT),
 	OTHER("t", TO2, BODY ",\"attachments\":[{\"path\":\"x\",\"content_id\":\"x\"}]", HEADERS, CONTEXT),
 	OTHER("t", TO2, BODY ",\"attachments\":[{\"filename\":\"x\",\"content\":\"QQ==\"}]", HEADERS,
-		CONTEXT),
+	      CONTEXT),
 	OTHER("t", TO2, BODY, "\"X-A\":[\"2\",\"1\"],\"X-B\":\"3\"", CONTEXT),
 	OTHER("t", TO2, BODY, "\"X-A\":[\"1\"],\"X-B\":[\"3\",\"2\"]", CONTEXT),
 	OTHER("t", TO2, BODY, "\"X-A\":[\"1\",\"2\"]", CONTEXT),
@@ -190,7 +205,8 @@ static const char *const other[] = {
 	OTHER("t", TO2, BODY, HEADERS, ""),
 	"{\"tenant_id\":\"t\",\"message_id\":\"m\",\"recipients\":[\"a@b.c\",\"d@e.f\"],\"subject\":\"s\","
 	"\"plain_body\":\"x\","
-	"\"headers\":{\"X-A\":[\"1\",\"2\"],\"X-B\":\"3\"},\"context\":{\"a\":{\"b\":1,\"c\":[1,2]},\"d\":null}}",
+	"\"headers\":{\"X-A\":[\"1\",\"2\"],\"X-B\":\"3\"},\"context\":{\"a\":{\"b\":1,\"c\":[1,2]},\"d\":"
+	"null}}",
 };
 
 static void tells_jobs_apart(void **state)
@@ -202,10 +218,8 @@ static void tells_jobs_apart(void **state)
 	(void)state;
 	for (size_t i = 0; i < SAME; i++) {
 		assert_int_equal(decode(same[i], &job), 0);
-		if (i == 0)
-			memcpy(digests[OTHERS], job.digest, sizeof(job.digest));
-		if (memcmp(digests[OTHERS], job.digest, sizeof(job.digest)) != 0)
-			fail_msg("%zu differs", i);
+		if (i == 0) memcpy(digests[OTHERS], job.digest, sizeof(job.digest));
+		if (memcmp(digests[OTHERS], job.digest, sizeof(job.digest)) != 0) fail_msg("%zu differs", i);
 	}
 	for (size_t i = 0; i < OTHERS; i++) {
 		assert_int_equal(decode(other[i], &job), 0);
@@ -297,8 +311,10 @@ static const char *result(const struct job_result *r, size_t cap)
 
 static void writes_results(void **state)
 {
-	struct job_result r = {.kind = JOB_RESULT_SENT, .message_id = STR("unique-message-id"),
-			       .provider_name = STR("Gmail"), .provider_message_id = STR("gmail-12345"),
+	struct job_result r = {.kind = JOB_RESULT_SENT,
+			       .message_id = STR("unique-message-id"),
+			       .provider_name = STR("Gmail"),
+			       .provider_message_id = STR("gmail-12345"),
 			       .sent_at_ms = 1758277805123};
 
 	(void)state;
@@ -307,9 +323,12 @@ static void writes_results(void **state)
 			    "\"provider_response\":"
 			    "{\"provider_name\":\"Gmail\",\"provider_message_id\":\"gmail-12345\","
 			    "\"sent_at\":\"2025-09-19T10:30:05Z\"}}");
-	r = (struct job_result){.kind = JOB_RESULT_FAILED, .message_id = STR("m\"1"),
-		.error = STR("550 \"no\"\r\n"),
-				.retry_count = 2, .max_retries = 3, .next_retry_at_ms = 1758278100000};
+	r = (struct job_result){.kind = JOB_RESULT_FAILED,
+				.message_id = STR("m\"1"),
+				.error = STR("550 \"no\"\r\n"),
+				.retry_count = 2,
+				.max_retries = 3,
+				.next_retry_at_ms = 1758278100000};
 	assert_string_equal(result(&r, 4096),
 			    "{\"success\":false,\"error\":\"550 "
 			    "\\\"no\\\"\\r\\n\",\"retry_count\":2,\"max_retries\":3,"
@@ -318,12 +337,15 @@ static void writes_results(void **state)
 	rcpts[0] = (struct job_result_rcpt){JOB_RESULT_FAILED, STR("a@b.c"), STR("550 no")};
 	r.rcpts = rcpts;
 	r.rcpt_count = 1;
-	assert_string_equal(result(&r, 4096),
-			    "{\"success\":false,\"error\":\"550 "
-			    "\\\"no\\\"\\r\\n\",\"retry_count\":2,\"max_retries\":3,"
-			    "\"next_retry_at\":null,\"message_id\":\"m\\\"1\"}");
-	r = (struct job_result){.kind = JOB_RESULT_HELD, .message_id = STR("m"), .error = STR("no link"),
-				.max_retries = 3, .rcpts = rcpts, .rcpt_count = 3};
+	assert_string_equal(result(&r, 4096), "{\"success\":false,\"error\":\"550 "
+					      "\\\"no\\\"\\r\\n\",\"retry_count\":2,\"max_retries\":3,"
+					      "\"next_retry_at\":null,\"message_id\":\"m\\\"1\"}");
+	r = (struct job_result){.kind = JOB_RESULT_HELD,
+				.message_id = STR("m"),
+				.error = STR("no link"),
+				.max_retries = 3,
+				.rcpts = rcpts,
+				.rcpt_count = 3};
 	rcpts[1] = (struct job_result_rcpt){JOB_RESULT_HELD, STR("d@e.f"), STR("")};
 	rcpts[2] = (struct job_result_rcpt){JOB_RESULT_SENT, STR("g@h.i"), STR("250 ok")};
 	assert_string_equal(result(&r, 4096),
@@ -337,8 +359,10 @@ static void writes_results(void **state)
 
 static void leaves_recipients_out_when_it_must(void **state)
 {
-	struct job_result r = {.kind = JOB_RESULT_FAILED, .message_id = STR("m"), .error = STR("e"),
-		.rcpts = rcpts,
+	struct job_result r = {.kind = JOB_RESULT_FAILED,
+			       .message_id = STR("m"),
+			       .error = STR("e"),
+			       .rcpts = rcpts,
 			       .rcpt_count = 100};
 	static char text_of_rcpt[200];
 	size_t listed;
@@ -347,7 +371,8 @@ static void leaves_recipients_out_when_it_must(void **state)
 	memset(text_of_rcpt, 't', sizeof(text_of_rcpt));
 	for (size_t i = 0; i < 100; i++)
 		rcpts[i] = (struct job_result_rcpt){i == 70 ? JOB_RESULT_FAILED : JOB_RESULT_SENT,
-						    i == 70 ? STR("bad@example.com") : STR("someone@example.com"),
+						    i == 70 ? STR("bad@example.com")
+							    : STR("someone@example.com"),
 						    {text_of_rcpt, sizeof(text_of_rcpt)}};
 	for (size_t cap = 300; cap < 32000; cap += 7) {
 		const char *json = result(&r, cap), *at = json, *left = strstr(json, "left_out\":");
@@ -356,8 +381,7 @@ static void leaves_recipients_out_when_it_must(void **state)
 			listed++;
 		assert_int_equal(listed + (left ? strtoul(left + 10, NULL, 10) : 0), 100);
 		assert_non_null(strstr(json, "\"bad@example.com\",\"status\":\"failed\""));
-		if (cap == 300)
-			assert_non_null(left);
+		if (cap == 300) assert_non_null(left);
 	}
 	assert_non_null(strstr(result(&r, 32000), "\"response\":\"ttt"));
 }

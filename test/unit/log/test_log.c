@@ -49,13 +49,13 @@ static void a_line_has_its_fields(void **state)
 
 	(void)state;
 	log_warn("smtp", "connection refused -> trying the next address", LOG_TEXT("host", "mx.example.com"),
-	         LOG_INT("port", 25), LOG_ERR(ERR_REFUSED), LOG_MS("wait", 90000), LOG_BOOL("tls", true));
+		 LOG_INT("port", 25), LOG_ERR(ERR_REFUSED), LOG_MS("wait", 90000), LOG_BOOL("tls", true));
 	line = news();
 	assert_int_equal(line[0], '1');
 	assert_int_equal(line[2 + 10], 'T'); /* wall time */
 	assert_string_equal(without_time(line),
-	                    "warn smtp: connection refused -> trying the next address host=mx.example.com "
-	                    "port=25 error=REFUSED wait=90s tls=yes\n");
+			    "warn smtp: connection refused -> trying the next address host=mx.example.com "
+			    "port=25 error=REFUSED wait=90s tls=yes\n");
 	log_info("x", "plain");
 	assert_string_equal(without_time(news()), "info x: plain\n");
 }
@@ -79,12 +79,12 @@ static void remote_text_stays_on_its_line(void **state)
 {
 	(void)state;
 	log_info("x", "t", LOG_TEXT("a", "250 ok\r\n2025 error store: forged"),
-	         LOG_STR("b", ((struct str){"\x1b[2J\0\xFF", 6})), LOG_TEXT("c", "a\"b\\c=d"),
-	         LOG_TEXT("d", ""), LOG_TEXT("e", NULL), LOG_TEXT("f", "k=v"), LOG_TEXT("g", "\xC3\xA4"));
+		 LOG_STR("b", ((struct str){"\x1b[2J\0\xFF", 6})), LOG_TEXT("c", "a\"b\\c=d"),
+		 LOG_TEXT("d", ""), LOG_TEXT("e", NULL), LOG_TEXT("f", "k=v"), LOG_TEXT("g", "\xC3\xA4"));
 	assert_string_equal(without_time(news()),
-	                    "info x: t a=\"250 ok\\x0D\\x0A2025 error store: forged\" "
-	                    "b=\"\\x1B[2J\\x00\\xFF\" c=\"a\\\"b\\\\c=d\" d=\"\" e=\"\" f=\"k=v\" "
-	                    "g=\"\xC3\xA4\"\n");
+			    "info x: t a=\"250 ok\\x0D\\x0A2025 error store: forged\" "
+			    "b=\"\\x1B[2J\\x00\\xFF\" c=\"a\\\"b\\\\c=d\" d=\"\" e=\"\" f=\"k=v\" "
+			    "g=\"\xC3\xA4\"\n");
 }
 
 /* Each logged line is one whole JSON object. */
@@ -103,8 +103,7 @@ static void check_json(const char *line, const char *member, const char *want)
 	assert_int_equal(json_parse(&a, text, len, &root, &error), 0);
 	assert_non_null(json_get(root, "time"));
 	assert_non_null(json_get(root, member));
-	if (want)
-		assert_true(str_eq(json_str(json_get(root, member)), str_from(want)));
+	if (want) assert_true(str_eq(json_str(json_get(root, member)), str_from(want)));
 }
 
 static void json_lines_are_json(void **state)
@@ -115,17 +114,17 @@ static void json_lines_are_json(void **state)
 	(void)state;
 	log_open(LOG_LEVEL_INFO, LOG_FORMAT_JSON, HAL_LOG_STDERR);
 	log_info("smtp", "a \"quoted\" text", LOG_TEXT("reply", "x\r\n\"\\\x01\xFF"), LOG_INT("n", -5),
-	         LOG_BOOL("b", false));
+		 LOG_BOOL("b", false));
 	line = news();
 	assert_non_null(strstr(
-	        line, "\"level\":\"info\",\"room\":\"smtp\",\"text\":\"a \\\"quoted\\\" text\",\"reply\":"
-	              "\"x\\r\\n\\\"\\\\\\u0001\xEF\xBF\xBD\",\"n\":-5,\"b\":false}\n"));
+		line, "\"level\":\"info\",\"room\":\"smtp\",\"text\":\"a \\\"quoted\\\" text\",\"reply\":"
+		      "\"x\\r\\n\\\"\\\\\\u0001\xEF\xBF\xBD\",\"n\":-5,\"b\":false}\n"));
 	check_json(line, "reply", "x\r\n\"\\\x01\xEF\xBF\xBD");
 	memset(long_text, '"', sizeof(long_text));
 	for (size_t len = 400; len < sizeof(long_text); len += 37) {
 		hal_clock_sleep_until(hal_clock_mono_ms() + LOG_SITE_MS);
 		log_info("x", "long", LOG_STR("a", ((struct str){long_text, len})),
-		         LOG_STR("b", ((struct str){long_text, len})), LOG_INT("c", 1));
+			 LOG_STR("b", ((struct str){long_text, len})), LOG_INT("c", 1));
 		check_json(news(), "text", "long");
 	}
 }
@@ -138,7 +137,7 @@ static void long_lines_are_cut_and_say_so(void **state)
 	(void)state;
 	memset(long_text, 'x', sizeof(long_text));
 	log_info("x", "long", LOG_STR("a", ((struct str){long_text, 600})),
-	         LOG_STR("b", ((struct str){long_text, 600})), LOG_INT("c", 1));
+		 LOG_STR("b", ((struct str){long_text, 600})), LOG_INT("c", 1));
 	line = news();
 	assert_true(strlen(line) - 3 <= LIMIT_log_line);
 	assert_non_null(strstr(line, " a=xxx"));
@@ -215,10 +214,10 @@ static void an_unset_clock_is_not_believed(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-	        TEST(a_line_has_its_fields),          TEST(levels_are_kept_apart),
-	        TEST(remote_text_stays_on_its_line),  TEST(json_lines_are_json),
-	        TEST(long_lines_are_cut_and_say_so),  TEST(one_place_cannot_flood),
-	        TEST(an_unset_clock_is_not_believed),
+		TEST(a_line_has_its_fields),          TEST(levels_are_kept_apart),
+		TEST(remote_text_stays_on_its_line),  TEST(json_lines_are_json),
+		TEST(long_lines_are_cut_and_say_so),  TEST(one_place_cannot_flood),
+		TEST(an_unset_clock_is_not_believed),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

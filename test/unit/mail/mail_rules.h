@@ -75,20 +75,28 @@ static inline bool rules_is(struct str line, const char *name)
  * body is. */
 static inline size_t rules_header(struct str mail, const struct mail *m)
 {
-	static const char *const names[] = {"Date", "From", "Reply-To", "To", "Cc", "Subject", "Message-ID",
-					    "MIME-Version", "Content-Type", "Content-Transfer-Encoding"};
+	static const char *const names[] = {
+		"Date",    "From",       "Reply-To",     "To",           "Cc",
+		"Subject", "Message-ID", "MIME-Version", "Content-Type", "Content-Transfer-Encoding"};
 	enum { NAMES = sizeof(names) / sizeof(names[0]) };
 	const struct job *job = m->input->job;
 	bool cc = rules_count(job, JOB_RCPT_CC) > 0, to = rules_count(job, JOB_RCPT_TO) > 0 || !cc;
-	const bool expected[NAMES] = {m->input->date_known, true, m->sender.reply_to, to, cc, job->subject.ptr,
-				      true, true, true, m->input->part_count == 1};
+	const bool expected[NAMES] = {m->input->date_known,
+				      true,
+				      m->sender.reply_to,
+				      to,
+				      cc,
+				      job->subject.ptr,
+				      true,
+				      true,
+				      true,
+				      m->input->part_count == 1};
 	size_t at = 0, custom = 0, next = 0;
 
 	for (;;) {
 		struct str line = rules_line(mail, &at);
 
-		if (line.len == 0)
-			break;
+		if (line.len == 0) break;
 		if (line.ptr[0] == ' ' || line.ptr[0] == '\t') {
 			CHECK(str_trim(line).len > 0);
 			continue;
@@ -145,8 +153,7 @@ static inline size_t rules_decode(struct str content, enum mail_encoding encodin
 			out[len++] = '\n';
 		}
 	}
-	if (encoding == MAIL_QUOTED)
-		return len;
+	if (encoding == MAIL_QUOTED) return len;
 	compact = malloc(content.len + 1);
 	while (at < content.len) {
 		struct str line = rules_line(content, &at);
@@ -167,8 +174,7 @@ static inline size_t rules_canonical(struct str body, char *out)
 	size_t len = 0;
 
 	for (size_t i = 0; i < body.len; i++) {
-		if (body.ptr[i] == '\n' && i > 0 && body.ptr[i - 1] == '\r')
-			continue;
+		if (body.ptr[i] == '\n' && i > 0 && body.ptr[i - 1] == '\r') continue;
 		if (body.ptr[i] == '\n' || body.ptr[i] == '\r') {
 			out[len++] = '\r';
 			out[len++] = '\n';

@@ -24,31 +24,31 @@ static struct arena arena;
 /* Decodes and opens; the provider's from and from_override may be NULL. */
 static int open_job(const char *json, const char *from, const char *over)
 {
-	static const struct job_limits limits = {.job_bytes = 60000, .recipients = 100,
-		.envelope_bytes = 60000};
+	static const struct job_limits limits = {
+		.job_bytes = 60000, .recipients = 100, .envelope_bytes = 60000};
 	struct job_problem problem;
 
 	memcpy(text, json, strlen(json));
 	arena_init(&arena, memory, sizeof(memory));
 	if (job_decode(&arena, text, strlen(json), &limits, &job, &problem) < 0)
 		fail_msg("%s\n  %s: %s", json, problem.pointer, problem.reason);
-	if (from)
-		assert_int_equal(job_address_parse(&arena, str_from(from), &provider, NULL), 0);
-	if (over)
-		assert_int_equal(job_address_parse(&arena, str_from(over), &override, NULL), 0);
-	input = (struct mail_input){.job = &job, .provider_from = from ? &provider : NULL,
-				    .from_override = over ? &override : NULL, .date_known = true,
-				    .date_ms = 1758277805000, .message_id = STR("id@example.com"),
+	if (from) assert_int_equal(job_address_parse(&arena, str_from(from), &provider, NULL), 0);
+	if (over) assert_int_equal(job_address_parse(&arena, str_from(over), &override, NULL), 0);
+	input = (struct mail_input){.job = &job,
+				    .provider_from = from ? &provider : NULL,
+				    .from_override = over ? &override : NULL,
+				    .date_known = true,
+				    .date_ms = 1758277805000,
+				    .message_id = STR("id@example.com"),
 				    .parts = parts};
 	for (int html = 0; html < 2; html++) {
 		const struct job_text *t = html ? &job.html : &job.text;
 
-		if (!t->present)
-			continue;
+		if (!t->present) continue;
 		bodies[input.part_count] = t->utf8;
-		parts[input.part_count] = (struct mail_part){
-			MAIL_BODY, html ? "text/html" : "text/plain",
-			mail_source_memory(&contents[input.part_count], t->utf8)};
+		parts[input.part_count] =
+			(struct mail_part){MAIL_BODY, html ? "text/html" : "text/plain",
+					   mail_source_memory(&contents[input.part_count], t->utf8)};
 		input.part_count++;
 	}
 	return mail_open(&mail, &input);
@@ -56,8 +56,7 @@ static int open_job(const char *json, const char *from, const char *over)
 
 static const char *compose(const char *json, const char *from, const char *over)
 {
-	if (open_job(json, from, over) < 0)
-		fail_msg("%s\n  %s", json, mail.why);
+	if (open_job(json, from, over) < 0) fail_msg("%s\n  %s", json, mail.why);
 	rules_check(&mail, bodies);
 	assert_int_equal(mail_rewind(&mail), 0);
 	bytes[rules_read(&mail, bytes, 100)] = '\0';
@@ -74,11 +73,9 @@ static const char *field(const char *json, const char *name)
 	at = compose(json, "gw@example.com", NULL);
 	snprintf(begin, sizeof(begin), "\r\n%s:", name);
 	at = strstr(at, begin);
-	if (!at)
-		return "";
+	if (!at) return "";
 	for (end = at + 2; (end = strstr(end, "\r\n")) != NULL; end += 2)
-		if (end[2] != ' ' && end[2] != '\t')
-			break;
+		if (end[2] != ' ' && end[2] != '\t') break;
 	assert_non_null(end);
 	snprintf(out, sizeof(out), "%.*s", (int)(end - at - 2), at + 2);
 	return out;
@@ -97,11 +94,14 @@ static void composes_the_guides_example(void **state)
 {
 	(void)state;
 	assert_string_equal(
-		compose("{\"tenant_id\":\"01996243-2d8c-726d-a5c2-81b7005ce9a2\",\"from\":\"noreply@company.com\","
-			"\"to\":[\"user@example.com\"],\"cc\":[\"cc@example.com\"],\"bcc\":[\"bcc@example.com\"],"
+		compose("{\"tenant_id\":\"01996243-2d8c-726d-a5c2-81b7005ce9a2\",\"from\":\"noreply@company."
+			"com\","
+			"\"to\":[\"user@example.com\"],\"cc\":[\"cc@example.com\"],\"bcc\":[\"bcc@example."
+			"com\"],"
 			"\"subject\":\"Test Email\",\"body_format\":\"HTML\",\"body_content\":\"<p>Hello "
 			"World</p>\","
-			"\"headers\":{\"X-Custom-Header\":\"Custom Value\",\"X-Priority\":\"1\"}}", NULL, NULL),
+			"\"headers\":{\"X-Custom-Header\":\"Custom Value\",\"X-Priority\":\"1\"}}",
+			NULL, NULL),
 		"Date: Fri, 19 Sep 2025 10:30:05 +0000\r\n"
 		"From: noreply@company.com\r\n"
 		"To: user@example.com\r\n"
@@ -124,47 +124,48 @@ static void composes_alternatives(void **state)
 	(void)state;
 	compose("{\"recipients\":[\"J\xc3\xb6rg <a@b\xc3\xbc"
 		"cher.example>\",\"\\\"Doe, J.\\\" <j@b.c>\",\"x@y.z\"],\"subject\":"
-		"\"Gr\xc3\xbc\xc3\x9f" "e\",\"html_body\":\"<p>\xc3\xa4 "
+		"\"Gr\xc3\xbc\xc3\x9f"
+		"e\",\"html_body\":\"<p>\xc3\xa4 "
 		"\\n</p>\",\"plain_body\":\"one\\r.\\ntwo\"}",
 		"The Gateway <gw@example.com>", NULL);
 	memset(strstr(bytes, "=_") + 2, 'b', 32);
 	for (char *at = bytes; (at = strstr(at, "--=_")) != NULL; at += 4)
 		memset(at + 4, 'b', 32);
 	assert_string_equal(bytes,
-		"Date: Fri, 19 Sep 2025 10:30:05 +0000\r\n"
-		"From: The Gateway <gw@example.com>\r\n"
-		"To: =?UTF-8?B?SsO2cmc=?= <a@xn--bcher-kva.example>, \"Doe, J.\" <j@b.c>,\r\n"
-		" x@y.z\r\n"
-		"Subject: =?UTF-8?B?R3LDvMOfZQ==?=\r\n"
-		"Message-ID: <id@example.com>\r\n"
-		"MIME-Version: 1.0\r\n"
-		"Content-Type: multipart/alternative;\r\n"
-		" boundary=\"=_bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb\"\r\n"
-		"\r\n"
-		"--=_bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb\r\n"
-		"Content-Type: text/plain; charset=utf-8\r\n"
-		"Content-Transfer-Encoding: quoted-printable\r\n"
-		"\r\n"
-		"one\r\n"
-		"=2E\r\n"
-		"two\r\n"
-		"\r\n"
-		"--=_bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb\r\n"
-		"Content-Type: text/html; charset=utf-8\r\n"
-		"Content-Transfer-Encoding: quoted-printable\r\n"
-		"\r\n"
-		"<p>=C3=A4=20\r\n"
-		"</p>\r\n"
-		"\r\n"
-		"--=_bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb--\r\n");
+			    "Date: Fri, 19 Sep 2025 10:30:05 +0000\r\n"
+			    "From: The Gateway <gw@example.com>\r\n"
+			    "To: =?UTF-8?B?SsO2cmc=?= <a@xn--bcher-kva.example>, \"Doe, J.\" <j@b.c>,\r\n"
+			    " x@y.z\r\n"
+			    "Subject: =?UTF-8?B?R3LDvMOfZQ==?=\r\n"
+			    "Message-ID: <id@example.com>\r\n"
+			    "MIME-Version: 1.0\r\n"
+			    "Content-Type: multipart/alternative;\r\n"
+			    " boundary=\"=_bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb\"\r\n"
+			    "\r\n"
+			    "--=_bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb\r\n"
+			    "Content-Type: text/plain; charset=utf-8\r\n"
+			    "Content-Transfer-Encoding: quoted-printable\r\n"
+			    "\r\n"
+			    "one\r\n"
+			    "=2E\r\n"
+			    "two\r\n"
+			    "\r\n"
+			    "--=_bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb\r\n"
+			    "Content-Type: text/html; charset=utf-8\r\n"
+			    "Content-Transfer-Encoding: quoted-printable\r\n"
+			    "\r\n"
+			    "<p>=C3=A4=20\r\n"
+			    "</p>\r\n"
+			    "\r\n"
+			    "--=_bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb--\r\n");
 }
 
-#define TO "{\"to\":[\"a@b.c\"],\"body_content\":\"\","
+#define TO         "{\"to\":[\"a@b.c\"],\"body_content\":\"\","
 #define SUBJECT(s) field(TO "\"subject\":\"" s "\"}", "Subject")
-#define CUSTOM(s) field(TO "\"headers\":{\"X-A\":\"" s "\"}}", "X-A")
-#define TEN "aaaaaaaaaa"
-#define EURO "\xe2\x82\xac"
-#define HUNDRED TEN TEN TEN TEN TEN TEN TEN TEN TEN TEN
+#define CUSTOM(s)  field(TO "\"headers\":{\"X-A\":\"" s "\"}}", "X-A")
+#define TEN        "aaaaaaaaaa"
+#define EURO       "\xe2\x82\xac"
+#define HUNDRED    TEN TEN TEN TEN TEN TEN TEN TEN TEN TEN
 
 static void writes_subjects(void **state)
 {
@@ -210,27 +211,27 @@ static void writes_addresses(void **state)
 
 	(void)state;
 	assert_string_equal(field("{\"bcc\":[\"a@b.c\"],\"body_content\":\"\"}", "To"),
-		"To: undisclosed-recipients:;");
+			    "To: undisclosed-recipients:;");
 	assert_string_equal(field("{\"bcc\":[\"a@b.c\"],\"body_content\":\"\"}", "Bcc"), "");
 	assert_string_equal(field("{\"cc\":[\"a@b.c\"],\"body_content\":\"\"}", "To"), "");
 	assert_string_equal(field("{\"cc\":[\"a@b.c\"],\"body_content\":\"\"}", "Cc"), "Cc: a@b.c");
 	assert_string_equal(field("{\"to\":[\"O'Neil & Sons <a@b.c>\"],\"body_content\":\"\"}", "To"),
 			    "To: O'Neil & Sons <a@b.c>");
 	assert_string_equal(field("{\"to\":[\"\\\"a \\\\\\\"b\\\\\\\" \\\\\\\\\\\" "
-		"<a@b.c>\"],\"body_content\":\"\"}", "To"),
+				  "<a@b.c>\"],\"body_content\":\"\"}",
+				  "To"),
 			    "To: \"a \\\"b\\\" \\\\\" <a@b.c>");
 	assert_string_equal(field("{\"to\":[\"=?UTF-8?Q?a?= <a@b.c>\"],\"body_content\":\"\"}", "To"),
 			    "To: =?UTF-8?B?PT9VVEYtOD9RP2E/PQ==?= <a@b.c>");
 	assert_string_equal(field("{\"to\":[\"\\\"a b\\\"@b.c\"],\"body_content\":\"\"}", "To"),
-		"To: \"a b\"@b.c");
+			    "To: \"a b\"@b.c");
 	assert_string_equal(field(TO "\"reply_to\":\"J\xc3\xb6rg <r@b.c>\"}", "Reply-To"),
 			    "Reply-To: =?UTF-8?B?SsO2cmc=?= <r@b.c>");
 	/* a hundred recipients fold within 78 columns */
 	len = (size_t)snprintf(json, sizeof(json), "{\"body_content\":\"\",\"to\":[");
 	for (int i = 0; i < 100; i++)
 		len += (size_t)snprintf(json + len, sizeof(json) - len,
-			"%s\"N\xc3\xa4me %d <person%d@example.com>\"",
-					i ? "," : "", i, i);
+					"%s\"N\xc3\xa4me %d <person%d@example.com>\"", i ? "," : "", i, i);
 	snprintf(json + len, sizeof(json) - len, "]}");
 	for (const char *at = field(json, "To"), *end; (end = strstr(at, "\r\n")) != NULL; at = end + 2)
 		assert_true(end - at <= 78 && end - at > 30);
@@ -240,7 +241,7 @@ static void says_when_utf8_is_needed(void **state)
 {
 	(void)state;
 	assert_string_equal(field("{\"to\":[\"j\xc3\xb6@b.c\"],\"body_content\":\"\"}", "To"),
-		"To: j\xc3\xb6@b.c");
+			    "To: j\xc3\xb6@b.c");
 	assert_true(mail.info.smtputf8 && mail.info.eight_bit);
 	compose("{\"to\":[\"a@b.c\"],\"bcc\":[\"j\xc3\xb6@b.c\"],\"body_content\":\"\"}", "gw@example.com",
 		NULL);
@@ -256,7 +257,7 @@ static void says_when_utf8_is_needed(void **state)
 static void chooses_the_sender(void **state)
 {
 	static const char own[] = "{\"to\":[\"a@b.c\"],\"from\":\"Shop "
-		"<s@shop.example>\",\"body_content\":\"\"}";
+				  "<s@shop.example>\",\"body_content\":\"\"}";
 	const char *got;
 
 	(void)state;
@@ -264,22 +265,23 @@ static void chooses_the_sender(void **state)
 	assert_non_null(strstr(got, "From: Shop <s@shop.example>\r\nTo: "));
 	got = compose(own, "gw@example.com", "mailer@relay.example");
 	assert_non_null(strstr(got, "From: Shop <mailer@relay.example>\r\nReply-To: Shop "
-		"<s@shop.example>\r\nTo: "));
+				    "<s@shop.example>\r\nTo: "));
 	assert_true(str_eq(mail.sender.domain, STR("relay.example")));
 	assert_true(str_eq(mail.sender.envelope, STR("mailer@relay.example")));
 	got = compose(own, "gw@example.com", "Relay <mailer@relay.example>");
 	assert_non_null(strstr(got, "From: Relay <mailer@relay.example>\r\nReply-To: Shop "
-		"<s@shop.example>\r\nTo: "));
+				    "<s@shop.example>\r\nTo: "));
 	got = compose(own, "gw@example.com", "s@shop.example");
 	assert_non_null(strstr(got, "From: Shop <s@shop.example>\r\nTo: "));
 	got = compose("{\"to\":[\"a@b.c\"],\"from\":\"s@shop.example\",\"headers\":{\"Reply-To\":\"r@b.c\"},"
-		      "\"envelope_from\":\"<>\",\"body_content\":\"\"}", NULL, "mailer@relay.example");
+		      "\"envelope_from\":\"<>\",\"body_content\":\"\"}",
+		      NULL, "mailer@relay.example");
 	assert_non_null(strstr(got, "From: mailer@relay.example\r\nTo: "));
 	assert_true(mail.sender.envelope.ptr && mail.sender.envelope.len == 0);
 	assert_int_equal(open_job(TO "\"subject\":\"x\"}", NULL, NULL), ERR_CONFIG);
 	assert_string_equal(mail.why, "neither the job nor its provider has a from");
 	assert_int_equal(open_job("{\"to\":[\"root\"],\"body_content\":\"\"}", "gw@example.com", NULL),
-		ERR_INVALID);
+			 ERR_INVALID);
 	assert_string_equal(mail.why, "an address without a domain, and no alias of that name");
 	assert_int_equal(open_job("{\"to\":[\"a@b.c\"],\"body_content\":\"\"}", "gw", NULL), ERR_INVALID);
 	input.message_id = STR("a\r\nb");
@@ -305,14 +307,15 @@ static void chooses_the_encoding(void **state)
 	assert_string_equal(content("a\\n.b\\n=\\tc"), "7bit\r\n\r\na\r\n.b\r\n=\tc\r\n");
 	assert_string_equal(content("a \\nb\\t"), "quoted-printable\r\n\r\na=20\r\nb=09\r\n");
 	assert_string_equal(content("a\\n.\\n=b .\\n.c"),
-		"quoted-printable\r\n\r\na\r\n=2E\r\n=3Db .\r\n=2Ec\r\n");
+			    "quoted-printable\r\n\r\na\r\n=2E\r\n=3Db .\r\n=2Ec\r\n");
 	assert_string_equal(content("From me\\nFromage\\n From \\n"),
 			    "quoted-printable\r\n\r\nFrom=20me\r\nFromage\r\n From=20\r\n");
 	assert_string_equal(content("--=_a"), "quoted-printable\r\n\r\n--=3D_a\r\n");
 	assert_string_equal(content("a\\u0000b\\u001b some more text"),
-		"quoted-printable\r\n\r\na=00b=1B some more text\r\n");
-	assert_string_equal(content("\xe6\x97\xa5\xe6\x9c\xac\xe6\x97\xa5\xe6\x9c\xac\xe6\x97\xa5\xe6\x9c\xac"),
-			    "base64\r\n\r\n5pel5pys5pel5pys5pel5pysDQo=\r\n");
+			    "quoted-printable\r\n\r\na=00b=1B some more text\r\n");
+	assert_string_equal(
+		content("\xe6\x97\xa5\xe6\x9c\xac\xe6\x97\xa5\xe6\x9c\xac\xe6\x97\xa5\xe6\x9c\xac"),
+		"base64\r\n\r\n5pel5pys5pel5pys5pel5pysDQo=\r\n");
 	/* 998 bytes in a line are the most that 7bit takes */
 	memset(long_line, 'x', sizeof(long_line));
 	long_line[998] = '\0';
@@ -334,13 +337,11 @@ static uint32_t dice(uint32_t sides)
 
 static void add_random(struct buf *b, unsigned pieces, bool body)
 {
-	static const char *const words[] = {"a", "bc ", "  ", ".", "=", "=?", "\xc3\xbc", "\xe6\x97\xa5",
-		"\xf0\x9f\x98\x80",
-					    ",", "\\\"", "\\\\", "<", "From ", "--", "Wort ", TEN TEN TEN,
-					    "x@y",
-					    /* bodies only */
-					    "\\n", "\\r\\n", "\\r", "\\n.\\n", "\\n.", " \\n", "\\u0000",
-					    "\\n--=_", "\\nFrom "};
+	static const char *const words[] = {
+		"a", "bc ", "  ", ".", "=", "=?", "\xc3\xbc", "\xe6\x97\xa5", "\xf0\x9f\x98\x80", ",", "\\\"",
+		"\\\\", "<", "From ", "--", "Wort ", TEN TEN TEN, "x@y",
+		/* bodies only */
+		"\\n", "\\r\\n", "\\r", "\\n.\\n", "\\n.", " \\n", "\\u0000", "\\n--=_", "\\nFrom "};
 	const uint32_t count = body ? sizeof(words) / sizeof(words[0]) : 18;
 
 	/* most texts of a part of the words only, so that all encodings come up */
@@ -372,8 +373,10 @@ static const char *random_job(void)
 			}
 			buf_add(&b, name.ptr + i, 1);
 		}
-		buf_printf(&b, "\\\" <p%u@%s>\"", dice(1000), dice(2) ? "example.com" : "b\xc3\xbc"
-			"cher.example");
+		buf_printf(&b, "\\\" <p%u@%s>\"", dice(1000),
+			   dice(2) ? "example.com"
+				   : "b\xc3\xbc"
+				     "cher.example");
 	}
 	buf_puts(&b, "],\"body_format\":\"HTML\",\"subject\":\"");
 	add_random(&b, 30, false);
@@ -400,8 +403,7 @@ static void keeps_the_rules_over_random_jobs(void **state)
 	(void)state;
 	for (unsigned run = 0; run < 400; run++) {
 		seed = run;
-		if (open_job(random_job(), "gw@example.com", NULL) < 0)
-			fail_msg("run %u: %s", run, mail.why);
+		if (open_job(random_job(), "gw@example.com", NULL) < 0) fail_msg("run %u: %s", run, mail.why);
 		rules_check(&mail, bodies);
 		seen[mail.encodings[0]]++;
 		assert_int_equal(mail_rewind(&mail), 0);
@@ -429,8 +431,7 @@ static int fetch(void *arg, size_t at, char *to, size_t cap)
 	struct original *o = arg;
 	size_t len = strlen(o->json) - at;
 
-	if (++o->fetches == o->fail_at)
-		return ERR_IO;
+	if (++o->fetches == o->fail_at) return ERR_IO;
 	len = len < 7 ? len : 7;
 	len = len < cap ? len : cap;
 	memcpy(to, o->json + at, len);
@@ -442,9 +443,10 @@ static void streams_from_the_stored_job(void **state)
 	static struct job_text_reader readers[2];
 	static struct job envelope;
 	static char copy_memory[4096];
-	struct original o = {.json = "{\"to\":[\"a@b.c\"],\"subject\":\"s\",\"body_format\":\"HTML\",\"body_content\":"
-				     "\"<p>\\u00fc\\ud83d\\ude00 "
-				     "\\n</p>\\n\",\"text_content\":\"plain\\ttext\\u20ac\"}"};
+	struct original o = {
+		.json = "{\"to\":[\"a@b.c\"],\"subject\":\"s\",\"body_format\":\"HTML\",\"body_content\":"
+			"\"<p>\\u00fc\\ud83d\\ude00 "
+			"\\n</p>\\n\",\"text_content\":\"plain\\ttext\\u20ac\"}"};
 	struct arena a;
 	size_t len, fetches;
 	int rc;

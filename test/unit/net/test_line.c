@@ -29,8 +29,7 @@ static int canned_recv(struct hal_stream *s, void *bytes, size_t cap, int64_t de
 		c->at = 0;
 		len = c->len;
 	}
-	if (len == 0)
-		return c->err;
+	if (len == 0) return c->err;
 	len = len > cap ? cap : len;
 	len = len > c->piece ? c->piece : len;
 	memcpy(bytes, c->text + c->at, len);
@@ -48,7 +47,8 @@ static struct canned canned(const char *text, size_t len, size_t piece)
 static void test_splits(void **state)
 {
 	static const char text[] = "one\r\n\r\ntwo\n\nthr\ree\r\r\nfo\0ur\r\nrest";
-	static const struct str want[] = {{"one", 3}, {"", 0}, {"two", 3}, {"", 0}, {"thr\ree\r", 7}, {"fo\0ur", 5}};
+	static const struct str want[] = {{"one", 3}, {"", 0},          {"two", 3},
+					  {"", 0},    {"thr\ree\r", 7}, {"fo\0ur", 5}};
 	char memory[64];
 
 	(void)state;

@@ -106,8 +106,7 @@ static void one_boot(void (*fn)(void *arg))
 
 		sim_reset();
 		r = sim_run(&c, fn, NULL);
-		if (r.end != SIM_FINISHED)
-			print_message("%s\n", sim_log_text());
+		if (r.end != SIM_FINISHED) print_message("%s\n", sim_log_text());
 		assert_int_equal(r.end, SIM_FINISHED);
 	}
 }
@@ -168,8 +167,7 @@ static void second_boot(void *arg)
 	for (int i = 0; i < 600; i++) {
 		store_status_init(&st);
 		assert_int_equal(store_do(kit.store, &st.op), 0);
-		if (st.count[JOB_PENDING] == 0 && st.count[JOB_PROCESSING] == 0)
-			break;
+		if (st.count[JOB_PENDING] == 0 && st.count[JOB_PROCESSING] == 0) break;
 		hal_clock_sleep_until(hal_clock_in(100));
 	}
 	assert_int_equal(st.count[JOB_FAILED], 0);
@@ -224,7 +222,6 @@ int main(int argc, char **argv)
 		cmocka_unit_test(test_power_cut),
 	};
 
-	if (argc > 1)
-		cmocka_set_test_filter(argv[1]);
+	if (argc > 1) cmocka_set_test_filter(argv[1]);
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

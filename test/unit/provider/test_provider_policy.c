@@ -14,7 +14,7 @@
 #include "provider/outcome.h"
 #include "provider/retry.h"
 
-#define NOW INT64_C(1700000000000)
+#define NOW  INT64_C(1700000000000)
 #define EVEN 0x80000000u /* chance in the middle: no jitter */
 
 static const struct retry_policy policy = {
@@ -97,30 +97,30 @@ static void test_breaker_events(void **state)
 
 /* ---- what becomes of the job ---- */
 
-#define S OUTCOME_SENT
-#define F OUTCOME_FAIL
-#define T OUTCOME_TRY
-#define U OUTCOME_UNCERTAIN
-#define L OUTCOME_LATE
-#define H OUTCOME_HELD_DOWN
-#define D OUTCOME_HELD_LOCAL
-#define X OUTCOME_STOPPED
-#define Y OUTCOME_STOPPED_LATE
-#define PENDING JOB_PENDING
-#define COMPLETED JOB_COMPLETED
-#define FAILED JOB_FAILED
-#define R_NONE JOB_REASON_NONE
-#define R_REFUSED JOB_REASON_REFUSED
-#define R_BAD JOB_REASON_BAD
-#define R_RETRY JOB_REASON_RETRY
-#define R_RETRIES JOB_REASON_RETRIES
+#define S           OUTCOME_SENT
+#define F           OUTCOME_FAIL
+#define T           OUTCOME_TRY
+#define U           OUTCOME_UNCERTAIN
+#define L           OUTCOME_LATE
+#define H           OUTCOME_HELD_DOWN
+#define D           OUTCOME_HELD_LOCAL
+#define X           OUTCOME_STOPPED
+#define Y           OUTCOME_STOPPED_LATE
+#define PENDING     JOB_PENDING
+#define COMPLETED   JOB_COMPLETED
+#define FAILED      JOB_FAILED
+#define R_NONE      JOB_REASON_NONE
+#define R_REFUSED   JOB_REASON_REFUSED
+#define R_BAD       JOB_REASON_BAD
+#define R_RETRY     JOB_REASON_RETRY
+#define R_RETRIES   JOB_REASON_RETRIES
 #define R_UNCERTAIN JOB_REASON_UNCERTAIN
-#define R_HELD JOB_REASON_HELD
-#define E_SENT JOB_RESULT_SENT
-#define E_FAILED JOB_RESULT_FAILED
-#define E_HELD JOB_RESULT_HELD
-#define LONG OUTCOME_UNCERTAIN_MS
-#define LOCAL OUTCOME_LOCAL_MS
+#define R_HELD      JOB_REASON_HELD
+#define E_SENT      JOB_RESULT_SENT
+#define E_FAILED    JOB_RESULT_FAILED
+#define E_HELD      JOB_RESULT_HELD
+#define LONG        OUTCOME_UNCERTAIN_MS
+#define LOCAL       OUTCOME_LOCAL_MS
 
 static const struct {
 	const char *name;
@@ -240,7 +240,7 @@ static void test_delays(void **state)
 
 static void test_breaker_probes(void **state)
 {
-	static const int64_t waits[] = {1000,  2000,  4000,   8000,   16000, 32000,
+	static const int64_t waits[] = {1000,  2000,   4000,   8000,   16000, 32000,
 					64000, 128000, 256000, 300000, 300000};
 	struct breaker b;
 	int64_t now = 5000;
@@ -366,10 +366,10 @@ static void test_rate_give(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_fault),         cmocka_unit_test(test_breaker_events),
-		cmocka_unit_test(test_decide),        cmocka_unit_test(test_delays),
+		cmocka_unit_test(test_fault),          cmocka_unit_test(test_breaker_events),
+		cmocka_unit_test(test_decide),         cmocka_unit_test(test_delays),
 		cmocka_unit_test(test_breaker_probes), cmocka_unit_test(test_breaker_auth),
-		cmocka_unit_test(test_breaker_other), cmocka_unit_test(test_rate),
+		cmocka_unit_test(test_breaker_other),  cmocka_unit_test(test_rate),
 		cmocka_unit_test(test_rate_give),
 	};
 

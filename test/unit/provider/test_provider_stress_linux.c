@@ -13,8 +13,8 @@
 #include "provider_kit.h"
 
 #define JOBS 60
-#define A "[gateway]\ndata_dir=data\n[provider.a]\ntype=maildir\npath=a\nfrom=gw@example.org\n"
-#define B "[provider.b]\ntype=maildir\npath=b\nfrom=gw@example.org\n"
+#define A    "[gateway]\ndata_dir=data\n[provider.a]\ntype=maildir\npath=a\nfrom=gw@example.org\n"
+#define B    "[provider.b]\ntype=maildir\npath=b\nfrom=gw@example.org\n"
 
 static struct provider_kit kit;
 
@@ -48,8 +48,7 @@ static void test_stress(void **state)
 	for (int i = 0; i < JOBS; i++) {
 		snprintf(name, sizeof name, "m%d", i);
 		(void)provider_kit_mail(&kit, name, i % 2 ? "a" : "b");
-		if (i % 5 == 0)
-			provider_kit_reload(&kit, i % 10 ? A B "rate=100000/1s\n" : A B);
+		if (i % 5 == 0) provider_kit_reload(&kit, i % 10 ? A B "rate=100000/1s\n" : A B);
 		(void)provider_kit_status(&kit, "a");
 		provider_workers_get(kit.pool, &workers);
 		assert_true(workers.running <= workers.max);

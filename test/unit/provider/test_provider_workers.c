@@ -55,8 +55,7 @@ static void boot(void (*fn)(void *arg))
 
 static void expect_in(const char *text, const char *part)
 {
-	if (!strstr(text, part))
-		print_message("not in it: %s\n%s\n", part, text);
+	if (!strstr(text, part)) print_message("not in it: %s\n%s\n", part, text);
 	assert_non_null(strstr(text, part));
 }
 
@@ -635,7 +634,6 @@ int main(int argc, char **argv)
 	};
 
 	/* A name pattern picks tests: for looking at one. */
-	if (argc > 1)
-		cmocka_set_test_filter(argv[1]);
+	if (argc > 1) cmocka_set_test_filter(argv[1]);
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

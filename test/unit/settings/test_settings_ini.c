@@ -23,16 +23,14 @@ static struct settings settings;
 static void keep_line(void *arg, const char *text)
 {
 	(void)arg;
-	if (strstr(text, ": note: "))
-		return;
+	if (strstr(text, ": note: ")) return;
 	snprintf(said + strlen(said), sizeof(said) - strlen(said), "%s\n", text);
 }
 
 static int read_changed(const char *path, void *bytes, size_t cap, unsigned *mode)
 {
 	*mode = 0600;
-	if (strcmp(path, INI) != 0)
-		return ERR_NOT_FOUND;
+	if (strcmp(path, INI) != 0) return ERR_NOT_FOUND;
 	memcpy(bytes, changed, strlen(changed) < cap ? strlen(changed) : cap);
 	return (int)strlen(changed);
 }
@@ -51,8 +49,7 @@ static int read_original(void **state)
 	FILE *f = fopen(INI, "r");
 
 	(void)state;
-	if (!f)
-		return -1;
+	if (!f) return -1;
 	original[fread(original, 1, sizeof(original) - 1, f)] = '\0';
 	fclose(f);
 	return 0;
@@ -115,8 +112,7 @@ static void it_loads_with_every_key_made_valid(void **state)
 	assert_non_null(strstr(said, "[mailbox.NAME] host: is needed"));
 	assert_null(strstr(said, "unknown"));
 	rewrite(make_valid_and_filled);
-	if (load() != 0)
-		fail_msg("%s", said);
+	if (load() != 0) fail_msg("%s", said);
 	assert_int_equal(settings.provider_count, 1);
 	assert_int_equal(settings.mailbox_count, 1);
 }
@@ -134,12 +130,11 @@ static void it_names_the_keys_of_the_table(void **state)
 
 		if (line[0] == '[' || (line[0] == '#' && line[1] == '[')) {
 			snprintf(section, sizeof(section), "%.*s", (int)strcspn(strchr(line, '[') + 1, ".]"),
-			         strchr(line, '[') + 1);
+				 strchr(line, '[') + 1);
 			continue;
 		}
 		assert_true(line[0] == '#' || line[0] == '\0'); /* nothing is set */
-		if (!is_waiting(line))
-			continue;
+		if (!is_waiting(line)) continue;
 		assert_true(i < SETTINGS_KEY_COUNT);
 		settings_key_get((enum settings_key_index)i++, &k);
 		snprintf(want, sizeof(want), "#%s =%s%s", k.key, *k.dflt ? " " : "", k.dflt);
@@ -186,10 +181,10 @@ static void real_files_are_read_with_their_mode(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-	        cmocka_unit_test(it_loads_as_it_is),
-	        cmocka_unit_test(it_loads_with_every_key_made_valid),
-	        cmocka_unit_test(it_names_the_keys_of_the_table),
-	        cmocka_unit_test(real_files_are_read_with_their_mode),
+		cmocka_unit_test(it_loads_as_it_is),
+		cmocka_unit_test(it_loads_with_every_key_made_valid),
+		cmocka_unit_test(it_names_the_keys_of_the_table),
+		cmocka_unit_test(real_files_are_read_with_their_mode),
 	};
 
 	return cmocka_run_group_tests(tests, read_original, NULL);

@@ -32,8 +32,7 @@ static void put(const char *path, const void *bytes, size_t len, bool sync)
 
 	assert_int_equal(hal_file_open(&f, path, HAL_FILE_CREATE), 0);
 	assert_int_equal(hal_file_write(&f, bytes, len), 0);
-	if (sync)
-		assert_int_equal(hal_file_sync(&f), 0);
+	if (sync) assert_int_equal(hal_file_sync(&f), 0);
 	hal_file_close(&f);
 }
 
@@ -108,8 +107,7 @@ static bool big_is_torn(void)
 
 	for (int64_t at = 0; sim_disk_read("big", at, b, sizeof b) == sizeof b; at += 4096)
 		for (size_t i = 512; i < sizeof b; i += 512)
-			if (b[i] != b[0])
-				return true;
+			if (b[i] != b[0]) return true;
 	return false;
 }
 
@@ -282,8 +280,7 @@ static sqlite3 *db_open(const struct ledger *l)
 	char path[HAL_PATH_MAX], pragmas[256];
 	sqlite3 *db = NULL;
 
-	if (open_root() < 0)
-		return NULL;
+	if (open_root() < 0) return NULL;
 	hal_storage_path("counter.db", path, sizeof path);
 	int flags = SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE;
 	if (sqlite3_open_v2(path, &db, flags, hal_storage_vfs()) != SQLITE_OK) {
@@ -291,8 +288,8 @@ static sqlite3 *db_open(const struct ledger *l)
 		return NULL;
 	}
 	snprintf(pragmas, sizeof pragmas,
-	         "PRAGMA locking_mode=EXCLUSIVE; PRAGMA journal_mode=%s; PRAGMA synchronous=%s", l->journal,
-	         l->sync);
+		 "PRAGMA locking_mode=EXCLUSIVE; PRAGMA journal_mode=%s; PRAGMA synchronous=%s", l->journal,
+		 l->sync);
 	sql(db, pragmas);
 	return db;
 }
@@ -335,7 +332,7 @@ static void verify_main(void *arg)
 	}
 	if (number(db, "SELECT count(*) FROM sqlite_schema", &count) != SQLITE_OK ||
 	    (count > 0 && (number(db, "SELECT count(*) FROM t", &count) != SQLITE_OK ||
-	                   number(db, "SELECT coalesce(max(n), 0) FROM t", &max) != SQLITE_OK)) ||
+			   number(db, "SELECT coalesce(max(n), 0) FROM t", &max) != SQLITE_OK)) ||
 	    count != max || max < l->promised || max > l->tried)
 		l->damaged = true;
 	sqlite3_close(db);
@@ -364,10 +361,8 @@ static int broken_promises(const char *journal, const char *sync, int enough, in
 			c.faults.disk.cut_at_op = 0;
 			assert_int_equal(sim_run(&c, verify_main, l).end, SIM_FINISHED);
 			broken += l->damaged;
-			if (broken == enough)
-				return broken;
-			if (r.end == SIM_FINISHED)
-				break;
+			if (broken == enough) return broken;
+			if (r.end == SIM_FINISHED) break;
 			(*cuts)++;
 		}
 	}

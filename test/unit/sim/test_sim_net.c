@@ -13,7 +13,7 @@
 #include "hal_link.h"
 #include "sim/sim.h"
 
-#define IP "192.0.2.25"
+#define IP   "192.0.2.25"
 #define SOON hal_clock_in(30000)
 
 static int setup(void **state)
@@ -31,13 +31,11 @@ static void server(struct hal_stream *s, void *arg)
 
 	while (hal_stream_recv(s, &c, 1, HAL_FOREVER) == 1) {
 		heard[strlen(heard)] = c;
-		if (c != '\n')
-			continue;
+		if (c != '\n') continue;
 		const char *p = "250 ok\r\n";
 		while (*p != '\0') {
 			int n = hal_stream_send(s, p, strlen(p), HAL_FOREVER);
-			if (n < 0)
-				return;
+			if (n < 0) return;
 			p += n;
 		}
 	}
@@ -59,14 +57,12 @@ static int talk(struct hal_socket *s)
 
 	while (*p != '\0') {
 		int n = hal_stream_send(&s->stream, p, strlen(p), SOON);
-		if (n < 0)
-			return n;
+		if (n < 0) return n;
 		p += n;
 	}
 	while (c != '\n') {
 		int n = hal_stream_recv(&s->stream, &c, 1, SOON);
-		if (n < 0)
-			return n;
+		if (n < 0) return n;
 	}
 	return 0;
 }
@@ -169,8 +165,7 @@ static void three_main(void *arg)
 	for (int i = 1; i <= 3; i++) {
 		int rc = connect_to(&s, 25);
 		assert_int_equal(rc, i == 2 ? ERR_REFUSED : 0);
-		if (rc == 0)
-			hal_stream_close(&s.stream);
+		if (rc == 0) hal_stream_close(&s.stream);
 	}
 	sim_peer_close(IP, 25);
 	assert_int_equal(connect_to(&s, 25), ERR_REFUSED);

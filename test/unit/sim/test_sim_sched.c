@@ -51,8 +51,7 @@ static void runner_main(void *arg)
 		hal_mutex_lock(&r->race->mutex);
 		r->race->order[r->race->len++] = r->letter;
 		hal_mutex_unlock(&r->race->mutex);
-		if (i % 3 == 0)
-			hal_clock_sleep_until(hal_clock_in(5));
+		if (i % 3 == 0) hal_clock_sleep_until(hal_clock_in(5));
 	}
 }
 
@@ -106,8 +105,7 @@ static void test_other_seed_other_order(void **state)
 		struct sim_config c = sim_config_default(seed);
 		memset(order, 0, 64);
 		assert_int_equal(sim_run(&c, race_main, order).end, SIM_FINISHED);
-		if (seed == 1)
-			strcpy(first, order);
+		if (seed == 1) strcpy(first, order);
 		other += strcmp(first, order) != 0;
 	}
 	assert_true(other >= 15);

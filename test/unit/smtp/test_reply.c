@@ -36,7 +36,9 @@ static const struct {
 	{"450 4.1. x", 1, 450, "", "4.1. x"},
 	{"450 4.1.1x y", 1, 450, "", "4.1.1x y"},
 	{"250 192.0.2.1 hello", 1, 250, "", "192.0.2.1 hello"},
-	{"250 2.0.0 a\tb\x01" "c\x7f", 1, 250, "2.0.0", "a b?c?"},
+	{"250 2.0.0 a\tb\x01"
+	 "c\x7f",
+	 1, 250, "2.0.0", "a b?c?"},
 	{"250 \xc3\xa4\xff", 1, 250, "", "\xc3\xa4\xff"},
 	{"", ERR_PROTOCOL, 0, NULL, NULL},
 	{"2", ERR_PROTOCOL, 0, NULL, NULL},
@@ -66,8 +68,7 @@ static void test_table(void **state)
 		}
 		if (rc != replies[i].rc)
 			fail_msg("\"%s\": %d instead of %d", replies[i].lines, rc, replies[i].rc);
-		if (rc < 0)
-			continue;
+		if (rc < 0) continue;
 		assert_int_equal(r.code, replies[i].code);
 		assert_string_equal(r.enhanced, replies[i].enhanced);
 		assert_string_equal(r.text, replies[i].text);
@@ -170,7 +171,8 @@ static void test_auth_lines(void **state)
 	assert_int_equal(smtp_auth_line(&b, SMTP_AUTH_PLAIN, 0, "tim", "tanstaaftanstaaf", &shown), 0);
 	assert_string_equal(text, "AUTH PLAIN AHRpbQB0YW5zdGFhZnRhbnN0YWFm");
 	assert_int_equal(shown, 10);
-	assert_int_equal(smtp_auth_line(&b, SMTP_AUTH_PLAIN, 1, "tim", "tanstaaftanstaaf", &shown), ERR_PROTOCOL);
+	assert_int_equal(smtp_auth_line(&b, SMTP_AUTH_PLAIN, 1, "tim", "tanstaaftanstaaf", &shown),
+			 ERR_PROTOCOL);
 	/* An initial response only while the line is short enough (RFC 4954 section 4). */
 	for (size_t len = 300; len < 500; len++) {
 		memset(secret, 'x', len);
@@ -179,7 +181,8 @@ static void test_auth_lines(void **state)
 		assert_int_equal(smtp_auth_line(&b, SMTP_AUTH_PLAIN, 0, "tim", secret, &shown), 0);
 		assert_true(b.len <= 510);
 		bool all = b.len > 10;
-		assert_int_equal(smtp_auth_line(&b, SMTP_AUTH_PLAIN, 1, "tim", secret, &shown), all ? ERR_PROTOCOL : 0);
+		assert_int_equal(smtp_auth_line(&b, SMTP_AUTH_PLAIN, 1, "tim", secret, &shown),
+				 all ? ERR_PROTOCOL : 0);
 	}
 	memset(secret, 'x', sizeof(secret) - 1);
 	secret[sizeof(secret) - 1] = '\0';
@@ -194,10 +197,8 @@ static void test_auth_lines(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_table),
-		cmocka_unit_test(test_nul_and_length),
-		cmocka_unit_test(test_queue_id),
-		cmocka_unit_test(test_caps),
+		cmocka_unit_test(test_table),      cmocka_unit_test(test_nul_and_length),
+		cmocka_unit_test(test_queue_id),   cmocka_unit_test(test_caps),
 		cmocka_unit_test(test_auth_lines),
 	};
 

@@ -70,7 +70,8 @@ static void submit_all(size_t src_len)
 		kit_job_make(&many[i], name, 1, src_len);
 		assert_int_equal(hal_thread_start(&t[i], "submitter", 65536, submitter, &many[i]), 0);
 	}
-	for (size_t i = 0; i < SUBMITTERS; i++) hal_thread_join(&t[i]);
+	for (size_t i = 0; i < SUBMITTERS; i++)
+		hal_thread_join(&t[i]);
 }
 
 static void test_many_share_a_sync(void **state)
@@ -79,7 +80,8 @@ static void test_many_share_a_sync(void **state)
 	sim_faults()->disk.sync_ms = 5;
 	int64_t syncs = kit_status(s).syncs, groups = kit_status(s).groups;
 	submit_all(700);
-	for (size_t i = 0; i < SUBMITTERS; i++) assert_int_equal(answers[i], 0);
+	for (size_t i = 0; i < SUBMITTERS; i++)
+		assert_int_equal(answers[i], 0);
 	syncs = kit_status(s).syncs - syncs;
 	groups = kit_status(s).groups - groups;
 	print_message("%d mails: %d groups, %d syncs\n", SUBMITTERS, (int)groups, (int)syncs);
@@ -101,7 +103,7 @@ static void submit_three(void)
 		kit_job_make(&three[i], name, 1, i == 1 ? 60000 : 500);
 		store_accept_init(&ops[i]);
 		ops[i].job = &three[i].job;
-		ops[i].src = (struct str){ three[i].src, three[i].src_len };
+		ops[i].src = (struct str){three[i].src, three[i].src_len};
 		ops[i].message_id = three[i].job.message_id;
 		ops[i].provider = STR("p");
 		ops[i].expire_ms = KIT_DAY_MS;
@@ -130,7 +132,8 @@ static void test_one_fails_alone(void **state)
 		ops[i].op.arg = &done;
 		store_submit(s, &ops[i].op);
 	}
-	while (done < 2) pass_time(10);
+	while (done < 2)
+		pass_time(10);
 	assert_int_equal(ops[0].op.rc, 0);
 	assert_int_equal(ops[1].op.rc, ERR_CONFLICT);
 	assert_int_equal(ops[1].failed_index, 1);
@@ -157,7 +160,8 @@ static void test_stopping(void **state)
 	store_close(s);
 	s = NULL;
 	assert_int_equal(done, 3);
-	for (int i = 0; i < 3; i++) assert_int_equal(ops[i].op.rc, 0);
+	for (int i = 0; i < 3; i++)
+		assert_int_equal(ops[i].op.rc, 0);
 }
 
 /* ---- space ---- */
@@ -342,10 +346,12 @@ static void test_retention(void **state)
 	assert_int_equal(kit_accept_job(s, &job, "p", NULL, &known), 0);
 	assert_true(known);
 	pass_time(65 * KIT_DAY_MS); /* failed ones */
-	for (int i = 0; i < 10; i++) kit_tick(s, 100);
+	for (int i = 0; i < 10; i++)
+		kit_tick(s, 100);
 	assert_int_equal(kit_status(s).count[JOB_FAILED], 0);
 	pass_time(100 * KIT_DAY_MS); /* identities */
-	for (int i = 0; i < 10; i++) kit_tick(s, 100);
+	for (int i = 0; i < 10; i++)
+		kit_tick(s, 100);
 	assert_int_equal(kit_accept_job(s, &job, "p", NULL, &known), 0);
 	assert_false(known);
 }

@@ -156,10 +156,10 @@ static void test_claim_order(void **state)
 		const char *id;
 		enum job_priority p;
 	} jobs[] = {
-		{ "n1", JOB_PRIORITY_NORMAL }, { "l1", JOB_PRIORITY_LOW },  { "h1", JOB_PRIORITY_HIGH },
-		{ "n2", JOB_PRIORITY_NORMAL }, { "h2", JOB_PRIORITY_HIGH },
+		{"n1", JOB_PRIORITY_NORMAL}, {"l1", JOB_PRIORITY_LOW},  {"h1", JOB_PRIORITY_HIGH},
+		{"n2", JOB_PRIORITY_NORMAL}, {"h2", JOB_PRIORITY_HIGH},
 	};
-	static const char *const order[] = { "h1", "h2", "n1", "n2", "l1" };
+	static const char *const order[] = {"h1", "h2", "n1", "n2", "l1"};
 
 	for (size_t i = 0; i < 5; i++) {
 		kit_job_make(&job, jobs[i].id, 1, 100);
@@ -237,7 +237,8 @@ static void test_retries(void **state)
 	l.cap = 4;
 	assert_int_equal(store_do(s, &l.op), 0);
 	assert_int_equal(l.count, 4);
-	for (unsigned i = 0; i < 4; i++) assert_int_equal(attempts[i].n, i + 1);
+	for (unsigned i = 0; i < 4; i++)
+		assert_int_equal(attempts[i].n, i + 1);
 	assert_int_equal(attempts[2].code, 450);
 	assert_true(attempts[2].next_ms == attempts[2].ended_ms + 1000);
 	assert_int_equal(attempts[3].code, 250);
@@ -269,9 +270,9 @@ static void test_some_recipients(void **state)
 	(void)state;
 	int64_t id;
 	struct store_finish f;
-	struct store_rcpt_outcome o[3] = { { STORE_RCPT_SENT, 250, "ok" },
-					   { STORE_RCPT_WAITING, 451, "later" },
-					   { STORE_RCPT_FAILED, 550, "no such user" } };
+	struct store_rcpt_outcome o[3] = {{STORE_RCPT_SENT, 250, "ok"},
+					  {STORE_RCPT_WAITING, 451, "later"},
+					  {STORE_RCPT_FAILED, 550, "no such user"}};
 
 	kit_job_make(&job, "m1", 3, 700);
 	job.rcpts[2].kind = JOB_RCPT_BCC;
@@ -300,8 +301,8 @@ static void test_some_recipients(void **state)
 	assert_int_equal(rcpts[2].state, STORE_RCPT_FAILED);
 	assert_int_equal(rcpts[2].code, 550);
 	/* what is settled stays so, whatever a later outcome says */
-	o[0] = (struct store_rcpt_outcome){ STORE_RCPT_FAILED, 500, "wrong" };
-	o[1] = (struct store_rcpt_outcome){ STORE_RCPT_SENT, 250, "ok" };
+	o[0] = (struct store_rcpt_outcome){STORE_RCPT_FAILED, 500, "wrong"};
+	o[1] = (struct store_rcpt_outcome){STORE_RCPT_SENT, 250, "ok"};
 	f.state = JOB_FAILED;
 	f.reason = JOB_REASON_REFUSED;
 	assert_int_equal(store_do(s, &f.op), 0);
@@ -465,7 +466,7 @@ static void test_list(void **state)
 	assert_int_equal(jobs[3].id, 5);
 	l.to = STR("r1@example.co");
 	assert_int_equal(list(&l), 0);
-	l.to = (struct str){ NULL, 0 };
+	l.to = (struct str){NULL, 0};
 	l.q = STR("MAIL-1");
 	assert_int_equal(list(&l), 8);
 	assert_true(l.more);
@@ -538,7 +539,7 @@ static void test_many_together(void **state)
 		kit_job_make(&k[i], name, 1, 100);
 		store_accept_init(&a[i]);
 		a[i].job = &k[i].job;
-		a[i].src = (struct str){ k[i].src, k[i].src_len };
+		a[i].src = (struct str){k[i].src, k[i].src_len};
 		a[i].message_id = k[i].job.message_id;
 		a[i].provider = STR("p");
 		a[i].expire_ms = 1000000;

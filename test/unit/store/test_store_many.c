@@ -60,7 +60,7 @@ static void accept_many(int from, int count, size_t src_len)
 		kit_job_make(&kits[i], name, 1, src_len);
 		store_accept_init(&ops[i]);
 		ops[i].job = &kits[i].job;
-		ops[i].src = (struct str){ kits[i].src, src_len };
+		ops[i].src = (struct str){kits[i].src, src_len};
 		ops[i].message_id = kits[i].job.message_id;
 		ops[i].provider = STR("p");
 		ops[i].expire_ms = 5 * KIT_DAY_MS;
@@ -76,7 +76,8 @@ static void test_many_waiting(void **state)
 
 	(void)state;
 	double start = seconds();
-	for (int i = 0; i < count; i += CHAIN) accept_many(i, CHAIN, 300);
+	for (int i = 0; i < count; i += CHAIN)
+		accept_many(i, CHAIN, 300);
 	double filled = seconds();
 	int64_t used = kit_status(s).used_bytes;
 	store_close(s);
@@ -87,7 +88,7 @@ static void test_many_waiting(void **state)
 	double told = seconds();
 	struct store_claimed c[8];
 	for (int i = 0; i < 8; i++)
-		c[i] = (struct store_claimed){ .src_buf = src[i], .src_cap = sizeof src[i] };
+		c[i] = (struct store_claimed){.src_buf = src[i], .src_cap = sizeof src[i]};
 	struct store_claim op;
 	store_claim_init(&op);
 	op.provider = STR("p");
@@ -115,7 +116,7 @@ static void cost(int group)
 	for (int at = 0; at < mails; at += group) {
 		accept_many(1000000 + base + at, group, 1000);
 		for (int i = 0; i < group; i++)
-			c[i] = (struct store_claimed){ .src_buf = src[i], .src_cap = sizeof src[i] };
+			c[i] = (struct store_claimed){.src_buf = src[i], .src_cap = sizeof src[i]};
 		struct store_claim op;
 		store_claim_init(&op);
 		op.provider = STR("p");

@@ -41,7 +41,8 @@ static void make_src(int n, char *out, size_t len)
 	char name[32];
 
 	name_of(n, name);
-	for (size_t i = 0; i < len; i++) out[i] = name[i % 8];
+	for (size_t i = 0; i < len; i++)
+		out[i] = name[i % 8];
 }
 
 static enum job_state state_of(int n)
@@ -69,7 +70,7 @@ static void make_boot(void *arg)
 		make_src(n, job.src, job.src_len);
 		assert_int_equal(kit_accept_job(s, &job, "p", NULL, NULL), 0);
 	}
-	struct store_claimed c = { 0 };
+	struct store_claimed c = {0};
 	while (kit_claim(s, "p", &c) == 1) {
 		int n = atoi(c.message_id + 5);
 		int64_t due = hal_clock_wall_ms(NULL) + 3600000;
@@ -157,7 +158,7 @@ static void look_boot(void *arg)
 	/* it goes on */
 	snprintf(name, sizeof name, "at-%lld", (long long)hal_clock_wall_ms(NULL) % 10000000);
 	assert_int_equal(kit_accept(s, name, "p", NULL), 0);
-	struct store_claimed c = { .src_buf = src, .src_cap = sizeof src };
+	struct store_claimed c = {.src_buf = src, .src_cap = sizeof src};
 	assert_int_equal(kit_claim(s, "p", &c), 1);
 	assert_int_equal(kit_finish(s, c.id, JOB_COMPLETED, JOB_REASON_NONE, 0), 0);
 	store_close(s);
@@ -218,7 +219,7 @@ static void each_page(enum kind kind, const char *what)
 	make(false);
 	for (int64_t at = only ? atoi(only) * PAGE - PAGE : 0; at < (only ? atoi(only) * PAGE : db_len);
 	     at += PAGE) {
-		struct look look = { .harmed = db + at, .harmed_len = PAGE, .all_there = kind != FLIP };
+		struct look look = {.harmed = db + at, .harmed_len = PAGE, .all_there = kind != FLIP};
 
 		restore();
 		memcpy(page, db + at, PAGE);
@@ -255,8 +256,8 @@ static void test_truncated(void **state)
 	(void)state;
 	make(false);
 	for (int64_t len = 512; len < db_len; len += 11 * PAGE + 512) {
-		struct look look = { .harmed = db + len / PAGE * PAGE,
-				     .harmed_len = (size_t)(db_len - len / PAGE * PAGE) };
+		struct look look = {.harmed = db + len / PAGE * PAGE,
+				    .harmed_len = (size_t)(db_len - len / PAGE * PAGE)};
 
 		restore();
 		put("postern.db", db, len);
@@ -268,7 +269,7 @@ static void test_empty_or_garbage(void **state)
 {
 	(void)state;
 	make(false);
-	struct look all = { .harmed = db, .harmed_len = (size_t)db_len };
+	struct look all = {.harmed = db, .harmed_len = (size_t)db_len};
 	restore();
 	memset(page, 'x', PAGE);
 	put("postern.db", page, PAGE);
@@ -283,7 +284,7 @@ static void test_with_wal(void **state)
 {
 	(void)state;
 	make(true);
-	struct look look = { .harmed = db, .harmed_len = 0, .all_there = true };
+	struct look look = {.harmed = db, .harmed_len = 0, .all_there = true};
 	restore();
 	memset(page, 0, PAGE);
 	sim_disk_write("postern.db", 0, page, PAGE);
@@ -291,7 +292,7 @@ static void test_with_wal(void **state)
 	for (int64_t at = 0; at + PAGE <= wal_len; at += 5 * PAGE + 1000) {
 		/* what lay in the WAL behind the damage is lost in SQLite's eyes: nothing is said about that
 		 */
-		struct look any = { .harmed = wal, .harmed_len = (size_t)wal_len };
+		struct look any = {.harmed = wal, .harmed_len = (size_t)wal_len};
 		restore();
 		spoil(RANDOM, page, (uint32_t)at);
 		sim_disk_write("postern.db-wal", at, page, PAGE);
@@ -302,7 +303,7 @@ static void test_with_wal(void **state)
 /* Power cuts in the middle of a salvage. */
 static void test_salvage_cut(void **state)
 {
-	struct look look = { .harmed = db + 4 * PAGE, .harmed_len = PAGE, .all_there = true };
+	struct look look = {.harmed = db + 4 * PAGE, .harmed_len = PAGE, .all_there = true};
 	struct sim_config c = sim_config_default(1);
 
 	(void)state;

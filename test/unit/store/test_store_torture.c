@@ -106,10 +106,11 @@ static void look_around(void)
 
 static void script(void)
 {
-	struct store_claimed c = { .src_buf = src, .src_cap = sizeof src };
+	struct store_claimed c = {.src_buf = src, .src_cap = sizeof src};
 	struct store_cancel cancel;
 
-	for (int n = 0; n < JOBS / 2; n++) accept_one(n);
+	for (int n = 0; n < JOBS / 2; n++)
+		accept_one(n);
 	for (int i = 0; i < 5; i++) {
 		if (kit_claim(s, "p", &c) == 1) finish_one(&c);
 	}
@@ -118,8 +119,10 @@ static void script(void)
 	store_cancel_init(&cancel);
 	cancel.id = ledger->jobs[6].id;
 	if (ledger->jobs[6].accepted && store_do(s, &cancel.op) == 0) ledger->jobs[6].cancelled = true;
-	for (int n = JOBS / 2; n < JOBS; n++) accept_one(n);
-	while (kit_claim(s, "p", &c) == 1) finish_one(&c);
+	for (int n = JOBS / 2; n < JOBS; n++)
+		accept_one(n);
+	while (kit_claim(s, "p", &c) == 1)
+		finish_one(&c);
 	look_around();
 }
 
