@@ -11,6 +11,8 @@ all:
 	$(MAKE) -C $(OUT)/work install DESTDIR=$(OUT)/dest
 	mv $(OUT)/dest$(FINAL)/* $(OUT)/
 	rm -rf $(OUT)/dest $(OUT)/work
+	# The MIPS driver adds -EB by itself, and refuses it where, as in musl's specs, nothing takes it.
+	case $(TARGET) in mips*) sed -i 's/^%(cc1_cpu)/& %{EB:-meb} %{EL:-mel}/' $(OUT)/lib/musl-gcc.specs ;; esac
 	for d in linux asm asm-generic mtd; do \
 		h=types.h; [ $$d != mtd ] || h=mtd-abi.h; \
 		f=$$(echo "#include <$$d/$$h>" | $(CC) -E -M -x c - | tr -d '\\' | tr ' ' '\n' | grep "/$$d/$$h$$" | head -1); \
