@@ -22,15 +22,15 @@
 #include "hal_lifecycle.h"
 #include "scenario_kit.h"
 
-#define CLIENTS 2
+#define CLIENTS   2
 #define JOBS_EACH 6
-#define JOBS (CLIENTS * JOBS_EACH)
-#define RCPTS 3
-#define BOOTS 3
+#define JOBS      (CLIENTS * JOBS_EACH)
+#define RCPTS     3
+#define BOOTS     3
 
-#define INI \
-	"[gateway]\ndata_dir = data\nlog_level = debug\n[worker]\nmin = 2\nmax = 3\n" \
-	"[retry]\ndelays = 1s,1s,1s\njitter = 0\n" \
+#define INI                                                                                                  \
+	"[gateway]\ndata_dir = data\nlog_level = debug\n[worker]\nmin = 2\nmax = 3\n"                        \
+	"[retry]\ndelays = 1s,1s,1s\njitter = 0\n"                                                           \
 	"[provider.mx]\ntype = smtp\nhost = 192.0.2.25\nport = 25\ntls = none\nfrom = gw@example.com\n"
 
 /* Outside of the device, beside the kit's ledger. */
@@ -76,7 +76,8 @@ static void client_two(void *done)
 
 static void await_none(const char *path)
 {
-	for (int i = 0; gateway_kit_http("GET", path, NULL) != 200 || !strstr(gateway_kit_reply, "\"items\":[]"); i++) {
+	for (int i = 0;
+	     gateway_kit_http("GET", path, NULL) != 200 || !strstr(gateway_kit_reply, "\"items\":[]"); i++) {
 		if (i > 3000) fail_msg("still there: %s", gateway_kit_reply);
 		hal_clock_sleep_until(hal_clock_in(20));
 	}
@@ -99,7 +100,8 @@ static void client_work(void *arg)
 		scenario_ledger->jobs[n].asked = true;
 		if (ask(n) == 202) scenario_ledger->jobs[n].accepted = true;
 	}
-	while (!done) hal_clock_sleep_until(hal_clock_in(10));
+	while (!done)
+		hal_clock_sleep_until(hal_clock_in(10));
 	await_ended();
 }
 
@@ -131,10 +133,13 @@ static void check_one(unsigned n)
 		unsigned total = e->rcpt[r].total;
 
 		for (unsigned b = 0; b < BOOTS; b++) {
-			if (e->rcpt[r].copies[b] > 1) fail_msg("job %u went to recipient %u twice between two power cuts", n, r);
+			if (e->rcpt[r].copies[b] > 1)
+				fail_msg("job %u went to recipient %u twice between two power cuts", n, r);
 		}
-		if (failed && r + 1 == e->rcpts) assert_int_equal(total, 0);
-		else if (total == 0) fail_msg("job %u says it was sent and recipient %u has nothing", n, r);
+		if (failed && r + 1 == e->rcpts)
+			assert_int_equal(total, 0);
+		else if (total == 0)
+			fail_msg("job %u says it was sent and recipient %u has nothing", n, r);
 	}
 }
 
@@ -143,7 +148,8 @@ static void client_check(void *arg)
 	(void)arg;
 	await_ended();
 	assert_int_equal(gateway_kit_http("GET", "/api/emails?limit=100", NULL), 200);
-	for (unsigned n = 0; n < JOBS; n++) check_one(n);
+	for (unsigned n = 0; n < JOBS; n++)
+		check_one(n);
 	/* The same jobs once more: known ones stay what they are, the others are new. */
 	for (unsigned n = 0; n < JOBS; n += 4) {
 		scenario_ledger->jobs[n].asked = true;
@@ -151,7 +157,7 @@ static void client_check(void *arg)
 		assert_true(status == 200 || (status == 202 && !scenario_ledger->jobs[n].accepted));
 	}
 	if (scenario_ledger->violations)
-		fail_msg("the server saw %u violations, first: %s", scenario_ledger->violations, scenario_ledger->violation);
+		fail_msg("%u violations:\n%s", scenario_ledger->violations, sim_notes());
 	outside->checked++;
 }
 
@@ -175,7 +181,8 @@ static void start_over(void)
 	outside = sim_shared(sizeof *outside);
 	memset(outside, 0, sizeof *outside);
 	scenario_ledger->job_count = JOBS;
-	for (unsigned n = 0; n < JOBS; n++) plan(n);
+	for (unsigned n = 0; n < JOBS; n++)
+		plan(n);
 	sim_peer_listen("192.0.2.25", 25, scenario_serve, NULL);
 }
 
@@ -216,7 +223,8 @@ static unsigned env_number(const char *name, unsigned fallback)
 
 static void test_every_point(void **state)
 {
-	unsigned step = env_number("GATEWAY_CUT_STEP", 1), seeds = env_number("GATEWAY_CUT_SEEDS", 1), runs = 0;
+	unsigned step = env_number("GATEWAY_CUT_STEP", 1), seeds = env_number("GATEWAY_CUT_SEEDS", 1),
+		 runs = 0;
 	unsigned long long seed, op, kind, points = 0;
 	const char *one = getenv("GATEWAY_CUT");
 
@@ -230,8 +238,9 @@ static void test_every_point(void **state)
 		for (int damage = SIM_DAMAGE_DROP; damage <= SIM_DAMAGE_TEAR; damage++) {
 			for (op = 1 + (unsigned long long)damage % step; op <= points; op += step, runs++) {
 				if (!survives(seed, op, (enum sim_damage)damage, false))
-					fail_msg("replay: GATEWAY_CUT=%llu:%llu:%d SIM_LOG=1 (seed:op:damage), then this program", seed, op,
-						 damage);
+					fail_msg("replay: GATEWAY_CUT=%llu:%llu:%d SIM_LOG=1 "
+						 "(seed:op:damage), then this program",
+						 seed, op, damage);
 			}
 		}
 	}
@@ -246,12 +255,15 @@ static void test_answer_before_sync_is_found(void **state)
 	(void)state;
 	ini = INI "[store]\ndurability = normal\n";
 	uint64_t points = points_of(1);
-	for (uint64_t op = points / 8; op <= points && !found; op += 3) found += !survives(1, op, SIM_DAMAGE_DROP, true);
+	for (uint64_t op = points / 8; op <= points && !found; op += 3)
+		found += !survives(1, op, SIM_DAMAGE_DROP, true);
 	ini = INI;
 	/* The failed check of the boot has printed its message without a line end. */
 	printf("\n");
 	fflush(stdout);
-	if (!found) fail_msg("no cut of %llu lost anything although nothing was synced", (unsigned long long)points);
+	if (!found)
+		fail_msg("no cut of %llu lost anything although nothing was synced",
+			 (unsigned long long)points);
 }
 
 int main(void)
