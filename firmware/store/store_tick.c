@@ -3,12 +3,13 @@
 
 #include "store/store_internal.h"
 
-#define EXPIRY_AGAIN_MS 10000   /* between two looks through very many waiting jobs */
-#define IDENT_AGAIN_MS  3600000 /* between two walks through all identities */
-#define SEEN_AGAIN_MS   3600000 /* the time is noted once an hour */
-#define WALK_PIECE      256     /* index entries looked at in a step */
-#define CLOCK_PIECE     512     /* jobs moved in one transaction */
-#define CLOCK_SMALL_MS  3600000 /* smaller steps do not touch how long a job may wait */
+#define EXPIRY_AGAIN_MS  10000   /* between two looks through very many waiting jobs */
+#define IDENT_AGAIN_MS   3600000 /* between two walks through all identities */
+#define SEEN_AGAIN_MS    3600000 /* the time is noted once an hour */
+#define WALK_PIECE       256     /* index entries looked at in a step */
+#define CLOCK_PIECE      512     /* jobs moved in one transaction */
+#define CLOCK_SMALL_MS   3600000 /* smaller steps do not touch how long a job may wait */
+#define CLOCK_NOTICED_MS 10000   /* how late at most it is noticed that the clock was set */
 
 /* ---- removing ---- */
 
@@ -186,6 +187,8 @@ static int note_time(struct store *s, int64_t now, bool set)
 static int clock_piece(struct store *s, int64_t delta, int64_t above, int64_t last, int64_t *at)
 {
 	bool far = delta > CLOCK_SMALL_MS || delta < -CLOCK_SMALL_MS;
+	/* It is noticed a little late that the clock was set: what was written meanwhile shows the new time already. */
+	int64_t now = delta > 0 ? above + delta : above, since = now - CLOCK_NOTICED_MS;
 	int64_t ids[CLOCK_PIECE];
 	unsigned count = 0;
 	sqlite3_stmt *st;
@@ -195,7 +198,7 @@ static int clock_piece(struct store *s, int64_t delta, int64_t above, int64_t la
 		ids[count++] = sqlite3_column_int64(st, 0);
 	store_end(st);
 	for (unsigned i = 0; rc >= 0 && i < count && ids[i] <= last; i++) {
-		rc = store_write(s, SQL_CLOCK_STEP, "iiii", ids[i], delta, above, I64(far));
+		rc = store_write(s, SQL_CLOCK_STEP, "iiiiii", ids[i], delta, above, I64(far), since, now);
 		*at = ids[i];
 	}
 	bool more = count == CLOCK_PIECE && *at < last;
