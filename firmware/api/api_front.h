@@ -12,6 +12,7 @@
 
 #include "api/api.h"
 #include "base/arena.h"
+#include "base/limits.h"
 
 enum api_method { API_GET, API_POST, API_PUT, API_DELETE, API_METHOD_OTHER }; /* a HEAD comes as GET */
 
@@ -24,10 +25,10 @@ enum api_peer {
 enum { API_DONE = 0, API_PENDING = 1, API_MORE_MEMORY = 2 };
 
 /* Memory of a request: body, then what the routes need. One small for each connection, a few large. */
-#define API_MEMORY_SMALL            (64 * 1024)
+#define API_MEMORY_SMALL            LIMIT_api_request_bytes
 #define API_MEMORY_LARGE(job_bytes) (2 * (job_bytes) + 512 * 1024)
-#define API_CONNECTIONS             100
-#define API_LARGE_COUNT             2
+#define API_CONNECTIONS             LIMIT_api_connections
+#define API_LARGE_COUNT             LIMIT_api_large_requests
 #define API_BODY_SMALL              (12 * 1024) /* a longer body goes into large memory at once */
 #define API_URI_MAX                 2048
 #define API_FIELD_MAX               256

@@ -146,7 +146,7 @@ static void log_limits(void)
 #include "limits.def"
 #undef LIMIT
 	};
-	char line[800];
+	char line[480]; /* a log line cuts a text that is longer */
 	struct buf b;
 
 	buf_init(&b, line, sizeof(line));

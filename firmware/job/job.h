@@ -14,20 +14,21 @@
 
 #include "base/arena.h"
 #include "base/digest.h"
+#include "base/limits.h"
 #include "base/str.h"
 
 /* Sizes in bytes and numbers that a job may not exceed, beyond the limits that are configured. */
-#define JOB_MESSAGE_ID_MAX   255
-#define JOB_LABEL_MAX        127 /* tenant_id, user_id, template_id … */
+#define JOB_MESSAGE_ID_MAX   LIMIT_job_message_id
+#define JOB_LABEL_MAX        LIMIT_job_label /* tenant_id, user_id, template_id … */
 #define JOB_PROVIDER_MAX     63
-#define JOB_SUBJECT_MAX      2000
+#define JOB_SUBJECT_MAX      LIMIT_job_subject
 #define JOB_NAME_MAX         256 /* a display name */
 #define JOB_ADDRESS_MAX      254 /* RFC 5321 erratum 1690 */
 #define JOB_LOCAL_MAX        64  /* RFC 5321 section 4.5.3.1.1 */
-#define JOB_HEADERS_MAX      100
+#define JOB_HEADERS_MAX      LIMIT_job_headers
 #define JOB_HEADER_NAME_MAX  76
-#define JOB_HEADER_VALUE_MAX 16000
-#define JOB_ATTACHMENTS_MAX  100
+#define JOB_HEADER_VALUE_MAX LIMIT_job_header_value
+#define JOB_ATTACHMENTS_MAX  LIMIT_job_attachments
 
 enum job_format { JOB_FORMAT_0, JOB_FORMAT_1 };
 

@@ -13,6 +13,7 @@
 #define POSTERN_NET_NET_H
 
 #include "base/buf.h"
+#include "base/limits.h"
 #include "hal_stream.h"
 
 /* Once, at start, before the first thread that uses TLS. Waits until the device has entropy.
@@ -95,7 +96,7 @@ void net_tls_text(const struct net_tls *t, struct buf *out);
 /* ---- lines
  * -------------------------------------------------------------------------------------------------- */
 
-#define NET_LINE_BYTES_MAX (1024 * 1024) /* a line longer than this ends the reading */
+#define NET_LINE_BYTES_MAX LIMIT_net_line /* a line longer than this ends the reading */
 
 /* Reads a stream line by line through a buffer of the caller. */
 struct net_line {

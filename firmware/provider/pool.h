@@ -25,10 +25,10 @@
 #define POOL_TOLD          64                    /* jobs whose hold was published, per provider */
 #define POOL_POLL_MS       15000 /* the longest time without looking whether something is due */
 #define POOL_PAUSE_MS      1000  /* after the store refused a claim */
-#define WORKER_SRC_BYTES   65536
+#define WORKER_SRC_BYTES   LIMIT_worker_src
 #define WORKER_ARENA_BYTES LIMIT_job_header_bytes
-#define WORKER_FINISHES    2 /* outcomes on their way to the store, per worker */
-#define WORKER_STACK_BYTES (128 * 1024)
+#define WORKER_FINISHES    LIMIT_worker_finishes /* outcomes on their way to the store, per worker */
+#define WORKER_STACK_BYTES LIMIT_worker_stack
 #define WORKER_IDLE_MS     30000  /* then a worker too many ends */
 #define STOP_GRACE_MS      1000   /* from breaking off to leaving behind */
 #define CONN_IDLE_MS       15000  /* then a connection is closed */

@@ -8,6 +8,7 @@
 #include "base/buf.h"
 #include "base/check.h"
 #include "base/err.h"
+#include "base/limits.h"
 #include "hal_clock.h"
 #include "hal_storage.h"
 #include "log/log.h"
@@ -20,14 +21,14 @@
 
 #define STORE_VERSION     1 /* PRAGMA user_version of the schema this program writes */
 #define STORE_PAGE        4096
-#define STORE_HEAP_BYTES  (1536 * 1024)
+#define STORE_HEAP_BYTES  LIMIT_store_heap
 #define STORE_STACK_BYTES (128 * 1024)
-#define STORE_GROUP_OPS   256
-#define STORE_GROUP_BYTES (256 * 1024)
-#define STORE_CLAIMS      512
-#define STORE_HOLDS       32
+#define STORE_GROUP_OPS   LIMIT_store_group_ops
+#define STORE_GROUP_BYTES LIMIT_store_group_bytes
+#define STORE_CLAIMS      LIMIT_store_claims
+#define STORE_HOLDS       LIMIT_store_holds
 #define STORE_WAL_PAGES   256               /* checkpoint when the WAL has so many */
-#define STORE_WAL_BYTES   (3 * 1024 * 1024) /* what the WAL can grow to: those, a full group, a job of 1 MB */
+#define STORE_WAL_BYTES   LIMIT_store_wal_bytes /* what the WAL can grow to: those, a full group, a job of 1 MB */
 #define STORE_SRC_CHUNK   32768             /* an original is kept in rows of so many bytes */
 
 /* Rows of a job in other tables have the job's id in the upper bits of their rowid: they lie together, in the
