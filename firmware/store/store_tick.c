@@ -187,8 +187,6 @@ static int note_time(struct store *s, int64_t now, bool set)
 static int clock_piece(struct store *s, int64_t delta, int64_t above, int64_t last, int64_t *at)
 {
 	bool far = delta > CLOCK_SMALL_MS || delta < -CLOCK_SMALL_MS;
-	/* It is noticed a little late that the clock was set: what was written meanwhile shows the new time already. */
-	int64_t now = delta > 0 ? above + delta : above, since = now - CLOCK_NOTICED_MS;
 	int64_t ids[CLOCK_PIECE];
 	unsigned count = 0;
 	sqlite3_stmt *st;
@@ -198,7 +196,8 @@ static int clock_piece(struct store *s, int64_t delta, int64_t above, int64_t la
 		ids[count++] = sqlite3_column_int64(st, 0);
 	store_end(st);
 	for (unsigned i = 0; rc >= 0 && i < count && ids[i] <= last; i++) {
-		rc = store_write(s, SQL_CLOCK_STEP, "iiiiii", ids[i], delta, above, I64(far), since, now);
+		rc = store_write(s, SQL_CLOCK_STEP, "iiiii", ids[i], delta, above, I64(far),
+				 above - CLOCK_NOTICED_MS);
 		*at = ids[i];
 	}
 	bool more = count == CLOCK_PIECE && *at < last;
