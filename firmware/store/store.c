@@ -65,7 +65,11 @@ static int open_all(struct store *s)
 static int write_anew(struct store *s)
 {
 	if (s->read_only) return 0;
-	return store_err(s, sqlite3_wal_checkpoint_v2(s->db, NULL, SQLITE_CHECKPOINT_TRUNCATE, NULL, NULL));
+	int rc = store_err(s, sqlite3_wal_checkpoint_v2(s->db, NULL, SQLITE_CHECKPOINT_TRUNCATE, NULL, NULL));
+	/* That the WAL is empty now is not synced. After a power cut the old one would be there again, without its
+	 * tail, and cover the pages that are newer: what begins a new one, synced, ends it. */
+	if (rc >= 0) rc = store_meta_set(s, "reopened_ms", hal_clock_wall_ms(NULL));
+	return rc < 0 ? rc : store_commit(s);
 }
 
 static bool reopen(struct store *s)
