@@ -105,9 +105,9 @@ enum scenario_at {
 	SCENARIO_QUIT
 };
 
-/* Asked before each reply: NULL for the planned one, or another; "!": hangs up; "?": is silent from now on. At the
- * dot also "+!" and "+?": takes the mail before. A reply of 421 is followed by hanging up. It may sleep. NULL: the
- * server does what is planned. */
+/* Asked before each reply: NULL for the planned one, or another; "!": hangs up; "?": is silent from now on.
+ * At the dot also "+!" and "+?": takes the mail before. A reply of 421 is followed by hanging up. It may
+ * sleep. NULL: the server does what is planned. */
 extern const char *(*scenario_mood)(enum scenario_at at);
 /* The whole reply to EHLO, with line ends. */
 extern const char *scenario_ehlo;

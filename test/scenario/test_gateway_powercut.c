@@ -1,6 +1,6 @@
-/* The whole firmware, unmodified from app/ down, hands mails to a scripted server; the power goes at every single write,
- * sync, create, rename and remove of that run, with each kind of damage to what was not synced. After it the next boot must
- * have every job either never accepted, or waiting, or ended; and it sends what waits.
+/* The whole firmware, unmodified from app/ down, hands mails to a scripted server; the power goes at every single
+ * write, sync, create, rename and remove of that run, with each kind of damage to what was not synced. After it the
+ * next boot must have every job either never accepted, or waiting, or ended; and it sends what waits.
  *
  * The ledger and the server stand outside of the device: in memory that lives through power cuts.
  *
