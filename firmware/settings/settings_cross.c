@@ -321,7 +321,9 @@ static void unbuilt_key(struct load *l, bool refuse, size_t row, size_t i)
 
 	buf_init(&value, shown, sizeof(shown));
 	settings_value_format(&value, &settings_keys[key], settings_member(l->s, key, i));
-	if (value.len == 0 || (*unbuilt[row].value && strcmp(shown, unbuilt[row].value) != 0)) return;
+	if (value.len == 0) return;
+	if (*unbuilt[row].value ? strcmp(shown, unbuilt[row].value) != 0 : strcmp(shown, settings_keys[key].dflt) == 0)
+		return;
 	buf_init(&b, text, sizeof(text));
 	buf_printf(&b, "%s is not built into this version yet: %s", shown, unbuilt[row].text);
 	if (unbuilt[row].relied)

@@ -894,7 +894,15 @@ static void what_is_not_built_is_said(void **state)
 			said_text,
 			"t.ini:2: [broker] mode: amqp is not built into this version yet: no job would be "
 			"fetched from a broker, so postern does not run with it\n");
-	good("");
+	/* What a mail would wait for in vain is not run with; what only has no effect yet is said. */
+	good("[provider.a]\nhost = mx.example.com\nauth = scram-sha-256\nusername = u\npassword = p\n");
+	assert_int_equal(report.notes, 1);
+	assert_int_equal(settings_check_built(&settings, &report), ERR_UNSUPPORTED);
+	good("[worker]\npipeline_depth = 4\n[ring]\nbytes = 64K\n");
+	assert_int_equal(report.notes, 2);
+	assert_int_equal(settings_check_built(&settings, &report), 0);
+	/* A default is no wish. */
+	good("[worker]\npipeline_depth = 8\n");
 	assert_int_equal(report.notes, 0);
 	assert_int_equal(settings_check_built(&settings, &report), 0);
 }
