@@ -206,7 +206,7 @@ class CliTest(unittest.TestCase):
         time.sleep(0.5)
         began = time.monotonic()
         self.assertEqual(g.stop(15), 0)
-        self.assertLess(time.monotonic() - began, 11)
+        self.assertLess(time.monotonic() - began, 10)
         g.start()
         self.assertEqual(g.api("GET", f"/api/emails/{id_}")[1]["retry_count"], 0)
 
