@@ -92,12 +92,14 @@ struct conn *conn_expired(struct provider_pool *pool, int64_t now_ms, int64_t *u
 /* Under the lock, which is given away while smtp says good-bye. */
 static void conn_shut(struct provider_pool *pool, struct conn *c)
 {
+	int64_t until_ms = pool->stopping ? pool->quit_until_ms : HAL_FOREVER;
+
 	if (!c->open) return;
 	/* From here on nobody may abort it; its QUIT is bounded. */
 	c->open = false;
 	c->provider->status.connections--;
 	hal_mutex_unlock(&pool->lock);
-	smtp_close(&c->smtp);
+	smtp_close_by(&c->smtp, until_ms);
 	hal_mutex_lock(&pool->lock);
 }
 

@@ -468,8 +468,13 @@ static void abandon_dialing(struct provider_pool *pool)
 	}
 }
 
+/* One time for all of them: a server that says nothing any more uses it up, and the others still get their
+ * QUIT. */
 static void conns_close_idle(struct provider_pool *pool)
 {
+	int64_t quit_ms = hal_clock_in(STOP_QUIT_MS);
+
+	if (quit_ms < pool->quit_until_ms) pool->quit_until_ms = quit_ms;
 	for (unsigned i = 0; i < pool->worker_cap; i++) {
 		if (pool->conns[i].state != CONN_IDLE) continue;
 		pool->conns[i].state = CONN_BUSY;
@@ -481,6 +486,7 @@ void provider_stop(struct provider_pool *pool, int64_t deadline_ms)
 {
 	hal_mutex_lock(&pool->lock);
 	pool->stopping = true;
+	pool->quit_until_ms = deadline_ms;
 	hal_cond_broadcast(&pool->wake);
 	if (!wait_ended(pool, deadline_ms)) {
 		log_warn("provider", "mails under way at the end of the time to stop -> breaking them off",

@@ -31,6 +31,7 @@
 #define WORKER_STACK_BYTES LIMIT_worker_stack
 #define WORKER_IDLE_MS     30000  /* then a worker too many ends */
 #define STOP_GRACE_MS      1000   /* from breaking off to leaving behind */
+#define STOP_QUIT_MS       1000   /* for the answers to all the QUITs of the stop */
 #define CONN_IDLE_MS       15000  /* then a connection is closed */
 #define CONN_OPEN_MS       120000 /* from dialing to where a mail may be sent */
 
@@ -195,6 +196,7 @@ struct provider_pool {
 	unsigned running, idle, busy;
 	uint64_t started, ended_count;
 	bool stopping, aborting;
+	int64_t quit_until_ms; /* when stopping: answers to QUIT are waited for until then, all together */
 
 	/* One original at a time that is too large for a worker. */
 	struct hal_mutex large_lock;

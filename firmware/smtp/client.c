@@ -703,10 +703,12 @@ bool smtp_ready(const struct smtp *s)
 	return s->state == SMTP_READY;
 }
 
-void smtp_close(struct smtp *s)
+void smtp_close_by(struct smtp *s, int64_t deadline_ms)
 {
 	if (s->state == SMTP_READY) {
-		s->deadline = hal_clock_in(2000);
+		int64_t own = hal_clock_in(2000);
+
+		s->deadline = own < deadline_ms ? own : deadline_ms;
 		enter(s, SMTP_QUIT);
 		take_reply(s);
 	}
@@ -718,6 +720,11 @@ void smtp_close(struct smtp *s)
 	hal_mutex_close(&s->lock);
 	s->stream = NULL;
 	enter(s, SMTP_CLOSED);
+}
+
+void smtp_close(struct smtp *s)
+{
+	smtp_close_by(s, HAL_FOREVER);
 }
 
 void smtp_abort(struct smtp *s)

@@ -255,8 +255,10 @@ bool smtp_ready(const struct smtp *s);
  * address is a FAIL by itself and never reaches the wire. */
 int smtp_send(struct smtp *s, struct smtp_mail *mail, int64_t deadline_ms);
 
-/* Says QUIT when in order (waits at most 2 s for the answer) and releases everything: once for each
- * smtp_init. */
+/* Says QUIT when in order (waits at most 2 s for the answer, and not beyond the deadline; after it QUIT is said
+ * without waiting) and releases everything: once for each smtp_init. */
+void smtp_close_by(struct smtp *s, int64_t deadline_ms);
+/* The same without a deadline of the caller's. */
 void smtp_close(struct smtp *s);
 
 /* From any thread, while the owner is between smtp_init and smtp_close: ends its waiting. */

@@ -494,6 +494,35 @@ static void stops_boot(void *arg)
 }
 BOOT(stops)
 
+/* Eight idle connections whose server has gone silent: they are left, each with a QUIT, at once. */
+static void stops_idle_boot(void *arg)
+{
+	int64_t id = 0, began;
+	char name[16];
+
+	(void)arg;
+	peers();
+	provider_kit_start(&kit, "[worker]\nmax=8\n" ONE "connections=8\n");
+	sim_faults()->net.rule_count = 1;
+	sim_faults()->net.rules[0] = (struct sim_net_rule){.latency_ms = 100};
+	for (int i = 0; i < 40; i++) {
+		snprintf(name, sizeof name, "m%d", i);
+		id = provider_kit_mail(&kit, name, NULL);
+	}
+	for (int64_t i = 1; i <= id; i++)
+		(void)provider_kit_await(&kit, i, JOB_COMPLETED, JOB_REASON_NONE, 60000);
+	hal_clock_sleep_until(hal_clock_in(100));
+	assert_int_equal(provider_kit_status(&kit, "one").connections, 8);
+	peer_one.replies[PEER_QUIT] = PEER_SILENT;
+	began = hal_clock_mono_ms();
+	provider_stop(kit.pool, hal_clock_in(3000));
+	assert_true(hal_clock_mono_ms() - began <= 1500);
+	hal_clock_sleep_until(hal_clock_in(1000));
+	assert_int_equal(peer_one.quits, 8);
+	store_close(kit.store);
+}
+BOOT(stops_idle)
+
 static void stops_in_dns_boot(void *arg)
 {
 	int64_t id, began;
@@ -624,13 +653,14 @@ BOOT(judge)
 int main(int argc, char **argv)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(sent),      cmocka_unit_test(reuse),        cmocka_unit_test(stale),
-		cmocka_unit_test(large),     cmocka_unit_test(refused),      cmocka_unit_test(partial),
-		cmocka_unit_test(retries),   cmocka_unit_test(uncertain),    cmocka_unit_test(down),
-		cmocka_unit_test(hold_none), cmocka_unit_test(auth),         cmocka_unit_test(expiry),
-		cmocka_unit_test(fair),      cmocka_unit_test(shrink),       cmocka_unit_test(stops),
-		cmocka_unit_test(reload),    cmocka_unit_test(rate),         cmocka_unit_test(judge),
-		cmocka_unit_test(split),     cmocka_unit_test(stops_in_dns), cmocka_unit_test(no_link),
+		cmocka_unit_test(sent),       cmocka_unit_test(reuse),        cmocka_unit_test(stale),
+		cmocka_unit_test(large),      cmocka_unit_test(refused),      cmocka_unit_test(partial),
+		cmocka_unit_test(retries),    cmocka_unit_test(uncertain),    cmocka_unit_test(down),
+		cmocka_unit_test(hold_none),  cmocka_unit_test(auth),         cmocka_unit_test(expiry),
+		cmocka_unit_test(fair),       cmocka_unit_test(shrink),       cmocka_unit_test(stops),
+		cmocka_unit_test(reload),     cmocka_unit_test(rate),         cmocka_unit_test(judge),
+		cmocka_unit_test(split),      cmocka_unit_test(stops_in_dns), cmocka_unit_test(no_link),
+		cmocka_unit_test(stops_idle),
 	};
 
 	/* A name pattern picks tests: for looking at one. */
