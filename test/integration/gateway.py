@@ -108,8 +108,12 @@ class Gateway:
         try:
             if self.process is not None:
                 self.kill()
+            said = self.log_text(1 << 24)
         finally:
             shutil.rmtree(self.dir, ignore_errors=True)
+        for name in ("ThreadSanitizer", "AddressSanitizer", "runtime error:"):
+            if name in said:  # with a product of host-tsan or host-asan
+                raise AssertionError(said[max(0, said.index(name) - 200):][:6000])
 
     def log_text(self, last=20000):
         try:
