@@ -42,7 +42,9 @@ static void full_is_null_and_changes_nothing(void **state)
 	assert_null(arena_take(&a, SIZE_MAX));
 	assert_null(arena_take(&a, SIZE_MAX - 15));
 	assert_int_equal(a.used, used);
-	assert_non_null(arena_take(&a, 16));
+	/* What is left behind the padding, which the processor decides. */
+	used = (used + alignof(max_align_t) - 1) / alignof(max_align_t) * alignof(max_align_t);
+	assert_non_null(arena_take(&a, sizeof(memory) - used));
 	assert_null(arena_take(&a, 1));
 	arena_reset(&a);
 	assert_non_null(arena_take(&a, 64));
