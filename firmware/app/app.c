@@ -389,7 +389,10 @@ static void show_health(void)
 	static struct health health;
 
 	store_status_init(&status);
-	if (store_do(app.store, &status.op) < 0) return;
+	if (store_do(app.store, &status.op) < 0) {
+		hal_led_set(HAL_LED_FAULT);
+		return;
+	}
 	health_gather(&facts, app.pool, app.providers);
 	facts.store = &status;
 	health_judge(&facts, &health);

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "base/buf.h"
+#include "base/err.h"
 #include "hal_clock.h"
 #include "hal_ident.h"
 #include "hal_link.h"
@@ -71,6 +72,7 @@ static void judge_store(const struct health_facts *f, struct health *h)
 {
 	const struct store_status *s = f->store;
 
+	if (s->broken) set(h, HEALTH_STORE, HEALTH_DOWN, "the database is closed: %s", err_text(s->broken));
 	if (s->read_only) set(h, HEALTH_STORE, HEALTH_DOWN, "the storage is read-only");
 	if (s->full) set(h, HEALTH_STORE, HEALTH_DOWN, "the store is full: new jobs are refused");
 	if (s->reserve_used) set(h, HEALTH_STORE, HEALTH_DEGRADED, "the reserve is in use");

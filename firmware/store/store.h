@@ -331,6 +331,7 @@ struct store_status {
 	int64_t events_waiting, first_event_seq, last_event_seq;
 	int64_t used_bytes, max_bytes, free_bytes;
 	bool full, reserve_used, read_only;
+	int broken; /* why the database is closed: nothing can be stored until it opens again; 0: it is open */
 	unsigned quarantined;                              /* databases set aside so far, ever */
 	int64_t salvaged_rows, lost_rows;                  /* of the last time */
 	int64_t groups, grouped_ops, syncs, written_bytes; /* since start */

@@ -361,6 +361,7 @@ int store_op_status(struct store *s, struct store_status *st)
 	st->full = s->full;
 	st->reserve_used = !s->reserve_there;
 	st->read_only = s->read_only;
+	st->broken = s->db ? 0 : s->broken;
 	st->quarantined = s->quarantined;
 	st->salvaged_rows = s->salvaged_rows;
 	st->lost_rows = s->lost_rows;

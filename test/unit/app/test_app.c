@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/err.h"
 #include "gateway_kit.h"
 #include "hal_clock.h"
 #include "hal_lifecycle.h"
@@ -262,6 +263,36 @@ static void test_watchdog(void **state)
 	gateway_kit_run(GATEWAY_KIT_INI "[device]\nwatchdog = sim\nled = sim\n", watch, NULL, 0);
 }
 
+/* ---- the storage is gone ---- */
+
+static void storage_gone(void *arg)
+{
+	(void)arg;
+	gateway_kit_post(JOB);
+	pause_ms(2000);
+	sim_faults()->disk.fail_calls = SIM_DISK_ANY;
+	sim_faults()->disk.fail_err = ERR_IO;
+	sim_faults()->disk.fail_on = true;
+	sim_faults()->disk.fail_at = 1;
+	assert_true(gateway_kit_http("POST", "/api/emails", JOB) >= 500);
+	assert_int_equal(gateway_kit_http("GET", "/readyz", NULL), 503);
+	gateway_kit_http("GET", "/api/health", NULL);
+	assert_non_null(strstr(gateway_kit_reply, "the database is closed: input"));
+	pause_ms(2000);
+	assert_int_equal(sim_led(), HAL_LED_FAULT);
+	sim_faults()->disk.fail_at = 0;
+	pause_ms(35000);
+	assert_int_equal(gateway_kit_http("GET", "/readyz", NULL), 200);
+	assert_int_equal(sim_led(), HAL_LED_OK);
+	send_one(NULL);
+}
+
+static void test_storage_gone(void **state)
+{
+	(void)state;
+	gateway_kit_run(SMTP_INI("192.0.2.1") "[device]\nled = sim\n", storage_gone, NULL, 0);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -276,6 +307,7 @@ int main(void)
 		cmocka_unit_test_setup(test_stop, setup),
 		cmocka_unit_test_setup(test_watchdog, setup),
 		cmocka_unit_test_setup(test_no_clock, setup),
+		cmocka_unit_test_setup(test_storage_gone, setup),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
