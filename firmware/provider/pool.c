@@ -239,6 +239,13 @@ static struct provider *find_same(struct provider_pool *pool, const struct spec 
 	return NULL;
 }
 
+/* Under the lock: gives back what a list that is not to be has of its own. */
+static void list_drop(struct provider *const *list, size_t count)
+{
+	for (size_t i = 0; i < count; i++)
+		if (list[i]->slot == PROVIDER_SLOT_NEW) provider_free(list[i]);
+}
+
 /* Under the lock: the list to be. What is new in it is SLOT_NEW; on failure nothing has changed. */
 static int list_make(struct provider_pool *pool, const struct settings *settings, struct provider **list)
 {
@@ -259,8 +266,7 @@ static int list_make(struct provider_pool *pool, const struct settings *settings
 		provider_begin(list[n], &spec);
 	}
 	explicit_bzero(&spec, sizeof spec);
-	for (size_t i = 0; rc < 0 && i < n; i++)
-		if (list[i]->slot == PROVIDER_SLOT_NEW) provider_free(list[i]);
+	if (rc < 0) list_drop(list, n);
 	return rc;
 }
 
@@ -299,6 +305,24 @@ static enum retry_hold hold_of(enum settings_hold hold)
 	return RETRY_HOLD_PROVIDER;
 }
 
+static unsigned at_most(int64_t value, unsigned max)
+{
+	return value < (int64_t)max ? (unsigned)value : max;
+}
+
+/* Under the lock: the workers that the settings want at least. Those started before one failed are too many
+ * and end by themselves. */
+static int workers_start(struct provider_pool *pool, const struct settings *settings)
+{
+	unsigned max = at_most(settings->worker.max, pool->worker_cap);
+	unsigned min = at_most(settings->worker.min, max);
+	int rc = 0;
+
+	while (pool->running < min && !pool->stopping && rc == 0)
+		rc = worker_start_one(pool);
+	return rc;
+}
+
 static void values_set(struct provider_pool *pool, const struct settings *settings)
 {
 	const struct settings_retry *r = &settings->retry;
@@ -309,10 +333,8 @@ static void values_set(struct provider_pool *pool, const struct settings *settin
 	pool->policy.delay_count = r->delays.count < RETRY_DELAYS_MAX ? r->delays.count : RETRY_DELAYS_MAX;
 	memcpy(pool->policy.delay_ms, r->delays.ms, pool->policy.delay_count * sizeof *pool->policy.delay_ms);
 	pool->message_bytes_max = (size_t)settings->limits.message_bytes;
-	pool->worker_max = (unsigned)settings->worker.max;
-	if (pool->worker_max > pool->worker_cap) pool->worker_max = pool->worker_cap;
-	pool->worker_min = (unsigned)settings->worker.min;
-	if (pool->worker_min > pool->worker_max) pool->worker_min = pool->worker_max;
+	pool->worker_max = at_most(settings->worker.max, pool->worker_cap);
+	pool->worker_min = at_most(settings->worker.min, pool->worker_max);
 	pool->alias_count = settings->alias_count;
 	for (size_t i = 0; i < pool->alias_count; i++) {
 		snprintf(pool->alias[i].name, sizeof pool->alias[i].name, "%s", settings->alias[i].name);
@@ -330,10 +352,13 @@ int provider_reload(struct provider_pool *pool, const struct settings *settings)
 	hal_mutex_lock(&pool->lock);
 	rc = list_make(pool, settings, list);
 	if (rc == 0) {
+		/* The last that can fail: behind it everything is new, before it everything is old. */
+		rc = workers_start(pool, settings);
+		if (rc < 0) list_drop(list, settings->provider_count);
+	}
+	if (rc == 0) {
 		list_swap(pool, list, settings->provider_count);
 		values_set(pool, settings);
-		while (pool->running < pool->worker_min && !pool->stopping && rc == 0)
-			rc = worker_start_one(pool);
 		hal_cond_broadcast(&pool->wake);
 	}
 	hal_mutex_unlock(&pool->lock);

@@ -59,9 +59,14 @@ void provider_kit_start(struct provider_kit *k, const char *ini)
 	assert_int_equal(provider_start(k->store, &k->settings, memory, sizeof memory, &k->pool), 0);
 }
 
-void provider_kit_reload(struct provider_kit *k, const char *ini)
+void provider_kit_load(struct provider_kit *k, const char *ini)
 {
 	load(&k->settings, ini);
+}
+
+void provider_kit_reload(struct provider_kit *k, const char *ini)
+{
+	provider_kit_load(k, ini);
 	assert_int_equal(provider_reload(k->pool, &k->settings), 0);
 }
 

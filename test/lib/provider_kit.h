@@ -15,6 +15,8 @@ struct provider_kit {
 
 /* ini: the text of a configuration; asserts that all goes well. */
 void provider_kit_start(struct provider_kit *k, const char *ini);
+/* The settings only. */
+void provider_kit_load(struct provider_kit *k, const char *ini);
 void provider_kit_reload(struct provider_kit *k, const char *ini);
 /* Stops the workers within ms, then the store. */
 void provider_kit_stop(struct provider_kit *k, int64_t ms);

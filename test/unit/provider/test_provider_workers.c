@@ -9,6 +9,7 @@
 
 #include "base/err.h"
 #include "hal_clock.h"
+#include "hal_thread.h"
 #include "provider_kit.h"
 #include "sim/sim.h"
 #include "smtp_peer.h"
@@ -592,6 +593,41 @@ static void reload_boot(void *arg)
 }
 BOOT(reload)
 
+static void wait_thread(void *arg)
+{
+	(void)arg;
+	hal_clock_sleep_until(hal_clock_in(10000));
+}
+
+/* The system has no thread left for what the new settings want: the old ones stay, all of them. */
+static void reload_fails_boot(void *arg)
+{
+	static struct hal_thread threads[256];
+	struct provider_workers workers;
+	unsigned n = 0;
+
+	(void)arg;
+	peers();
+	provider_kit_start(&kit, "[worker]\nmin=1\nmax=4\n" ONE);
+	while (hal_thread_start(&threads[n], "other", 0, wait_thread, NULL) == 0)
+		n++;
+	provider_kit_load(&kit, "[worker]\nmin=4\nmax=4\n" ONE "rate=5/10s\n" TWO);
+	assert_int_equal(provider_reload(kit.pool, &kit.settings), ERR_NO_MEMORY);
+	assert_int_equal(provider_status_list(kit.pool, NULL, 0), 1);
+	provider_workers_get(kit.pool, &workers);
+	assert_int_equal(workers.min, 1);
+	while (n > 0)
+		hal_thread_join(&threads[--n]);
+	(void)provider_kit_await(&kit, provider_kit_mail(&kit, "m1", NULL), JOB_COMPLETED, JOB_REASON_NONE,
+				 2000);
+	assert_int_equal(provider_reload(kit.pool, &kit.settings), 0);
+	assert_int_equal(provider_status_list(kit.pool, NULL, 0), 2);
+	provider_workers_get(kit.pool, &workers);
+	assert_int_equal(workers.running, 4);
+	provider_kit_stop(&kit, 1000);
+}
+BOOT(reload_fails)
+
 static void rate_boot(void *arg)
 {
 	int64_t began, id = 0;
@@ -660,7 +696,7 @@ int main(int argc, char **argv)
 		cmocka_unit_test(fair),       cmocka_unit_test(shrink),       cmocka_unit_test(stops),
 		cmocka_unit_test(reload),     cmocka_unit_test(rate),         cmocka_unit_test(judge),
 		cmocka_unit_test(split),      cmocka_unit_test(stops_in_dns), cmocka_unit_test(no_link),
-		cmocka_unit_test(stops_idle),
+		cmocka_unit_test(stops_idle), cmocka_unit_test(reload_fails),
 	};
 
 	/* A name pattern picks tests: for looking at one. */
