@@ -277,17 +277,21 @@ static void take_drops(void)
 {
 	size_t cap = app.job_bytes + 1;
 	struct arena a;
-	unsigned refused = 0;
-	int taken;
+	struct store_drop_count count;
+	int rc;
 
 	arena_init(&a, (char *)app.api_memory + ((cap + 15) & ~(size_t)15),
 		   app.api_memory_bytes - ((cap + 15) & ~(size_t)15));
-	taken = store_drop_take(app.api_memory, cap, take_dropped, &a, &refused);
-	if (taken < 0)
-		log_warn("app", "drop directory cannot be read -> its jobs wait there", LOG_ERR(taken));
-	else if (taken > 0 || refused > 0)
-		log_info("app", "jobs found in the drop directory -> taken in", LOG_INT("taken", taken),
-			 LOG_INT("refused", refused));
+	rc = store_drop_take(app.api_memory, cap, take_dropped, &a, &count);
+	if (count.taken > 0 || count.refused > 0)
+		log_info("app", "jobs found in the drop directory -> taken in", LOG_INT("taken", count.taken),
+			 LOG_INT("refused", count.refused));
+	if (count.left > 0)
+		log_warn("app",
+			 "jobs of the drop directory cannot be taken in -> they stay for the next start",
+			 LOG_INT("left", count.left), LOG_TEXT("first", count.left_name),
+			 LOG_TEXT("reason", count.left_reason), LOG_ERR(count.left_rc));
+	if (rc < 0) log_warn("app", "drop directory cannot be read -> its jobs wait there", LOG_ERR(rc));
 }
 
 static int start_api(const struct settings *s)

@@ -396,10 +396,15 @@ int store_drop_put(struct str src, char *name, size_t name_cap);
 
 /* Takes in what lies in drop/: fn judges one file's text (decodes, chooses the provider, store_do's it): 0 =
  * stored (the file is removed, synced), ERR of class GIVE_UP = refused (moved to drop/refused/, with reason
- * beside it as NAME.reason), anything else = stays for the next time. Returns files taken in, *refused (may
- * be NULL) those refused. buffer is for one file; larger ones are refused. */
+ * beside it as NAME.reason), anything else = stays for the next time. buffer is for one file; larger ones are refused. Returns
+ * 0 when all was read, else the error of the directory; *count says what became of the files. */
+struct store_drop_count {
+	unsigned taken, refused, left;
+	int left_rc; /* of the first that stays: why */
+	char left_name[64], left_reason[256];
+};
 int store_drop_take(char *buffer, size_t cap,
 		    int (*fn)(void *arg, char *text, size_t len, char *reason, size_t reason_cap), void *arg,
-		    unsigned *refused);
+		    struct store_drop_count *count);
 
 #endif

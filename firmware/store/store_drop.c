@@ -109,11 +109,21 @@ static int refuse(const char *name, const char *reason)
 	return rc < 0 ? rc : hal_storage_sync_dir(DROP);
 }
 
-static int take_one(const char *name, char *buffer, size_t cap,
-		    int (*fn)(void *, char *, size_t, char *, size_t), void *arg, bool *refused)
+static void note_left(struct store_drop_count *count, const char *name, int rc, const char *reason)
+{
+	if (count->left++ > 0) return;
+	count->left_rc = rc;
+	str_copy(count->left_name, sizeof count->left_name, str_from(name));
+	snprintf(count->left_reason, sizeof count->left_reason, "%s", reason[0] ? reason : err_text(rc));
+}
+
+static void take_one(const char *name, char *buffer, size_t cap,
+		     int (*fn)(void *, char *, size_t, char *, size_t), void *arg,
+		     struct store_drop_count *count)
 {
 	char path[NAME_CAP], reason[512] = "";
 	size_t len;
+	bool no = false;
 
 	snprintf(path, sizeof path, DROP "/%s", name);
 	int rc = read_file(path, buffer, cap, &len);
@@ -121,37 +131,39 @@ static int take_one(const char *name, char *buffer, size_t cap,
 	if (rc == 0) rc = fn(arg, buffer, len, reason, sizeof reason);
 	if (rc >= 0) {
 		rc = hal_storage_remove(path);
-		return rc < 0 ? rc : hal_storage_sync_dir(DROP);
+		if (rc == 0) rc = hal_storage_sync_dir(DROP);
+		if (rc < 0) snprintf(reason, sizeof reason, "stored, but the file cannot be removed");
+	} else if (err_class(rc) == ERR_CLASS_GIVE_UP) {
+		no = true;
+		rc = refuse(name, reason[0] ? reason : err_text(rc));
 	}
-	*refused = err_class(rc) == ERR_CLASS_GIVE_UP;
-	return *refused ? refuse(name, reason[0] ? reason : err_text(rc)) : rc;
+	if (rc < 0)
+		note_left(count, name, rc, reason);
+	else
+		no ? count->refused++ : count->taken++;
 }
 
 int store_drop_take(char *buffer, size_t cap,
 		    int (*fn)(void *arg, char *text, size_t len, char *reason, size_t reason_cap), void *arg,
-		    unsigned *refused)
+		    struct store_drop_count *count)
 {
 	struct next_name n;
 	char after[sizeof n.name] = "";
-	int taken = 0, error = 0;
 
-	if (refused) *refused = 0;
+	memset(count, 0, sizeof *count);
 	if (cap <= 8) return ERR_INVALID;
 	while (true) {
-		bool no = false;
-
 		n = (struct next_name){.after = after};
 		int rc = hal_storage_list(DROP, find_next, &n);
 		if (rc == ERR_NOT_FOUND) return 0; /* nobody dropped anything yet */
 		if (rc < 0) return rc;
-		if (!n.name[0]) break;
+		if (!n.name[0]) return 0;
 		rc = make_dirs();
 		/* A decoder wants some bytes behind the text (JSON_PADDING). */
-		if (rc == 0) rc = take_one(n.name, buffer, cap - 8, fn, arg, &no);
-		if (rc < 0 && !error) error = rc;
-		if (rc == 0 && !no) taken++;
-		if (rc == 0 && no && refused) ++*refused;
+		if (rc == 0)
+			take_one(n.name, buffer, cap - 8, fn, arg, count);
+		else
+			note_left(count, n.name, rc, "");
 		memcpy(after, n.name, sizeof after);
 	}
-	return taken ? taken : error;
 }

@@ -18,6 +18,7 @@ static char names[4][128];
 static char buffer[1000];
 static char taken[512];
 static int answer;
+static struct store_drop_count count;
 
 static int setup(void **state)
 {
@@ -57,21 +58,29 @@ static void put(int i, const char *text)
 static void test_in_order_and_once(void **state)
 {
 	(void)state;
-	unsigned refused;
 
-	assert_int_equal(store_drop_take(buffer, sizeof buffer, take, NULL, &refused), 0);
+	assert_int_equal(store_drop_take(buffer, sizeof buffer, take, NULL, &count), 0);
+	assert_int_equal(count.taken + count.refused + count.left, 0);
 	put(0, "first");
 	put(1, "bad one");
 	put(2, "third");
 	answer = ERR_FULL;
-	assert_int_equal(store_drop_take(buffer, sizeof buffer, take, NULL, &refused), ERR_FULL);
-	assert_int_equal(refused, 1);
+	assert_int_equal(store_drop_take(buffer, sizeof buffer, take, NULL, &count), 0);
+	assert_int_equal(count.taken, 0);
+	assert_int_equal(count.refused, 1);
+	assert_int_equal(count.left, 2);
+	assert_int_equal(count.left_rc, ERR_FULL);
+	assert_string_equal(count.left_name, names[0]);
+	assert_string_equal(count.left_reason, err_text(ERR_FULL));
 	answer = 0;
 	taken[0] = '\0';
-	assert_int_equal(store_drop_take(buffer, sizeof buffer, take, NULL, &refused), 2);
-	assert_int_equal(refused, 0);
+	assert_int_equal(store_drop_take(buffer, sizeof buffer, take, NULL, &count), 0);
+	assert_int_equal(count.taken, 2);
+	assert_int_equal(count.refused, 0);
+	assert_int_equal(count.left, 0);
 	assert_string_equal(taken, "first;third;");
-	assert_int_equal(store_drop_take(buffer, sizeof buffer, take, NULL, &refused), 0);
+	assert_int_equal(store_drop_take(buffer, sizeof buffer, take, NULL, &count), 0);
+	assert_int_equal(count.taken, 0);
 	char path[256], text[64] = "";
 	snprintf(path, sizeof path, "drop/refused/%s", names[1]);
 	assert_int_equal(hal_storage_size(path), 7);
@@ -85,19 +94,43 @@ static void test_too_large_and_strangers(void **state)
 {
 	(void)state;
 	static char large[2000];
-	unsigned refused;
 	char path[256];
 
 	memset(large, 'x', sizeof large - 1);
 	put(0, large);
 	sim_disk_write("drop/.unfinished.json", 0, "x", 1);
 	sim_disk_write("drop/readme.txt", 0, "x", 1);
-	assert_int_equal(store_drop_take(buffer, sizeof buffer, take, NULL, &refused), 0);
-	assert_int_equal(refused, 1);
+	assert_int_equal(store_drop_take(buffer, sizeof buffer, take, NULL, &count), 0);
+	assert_int_equal(count.refused, 1);
 	assert_string_equal(taken, "");
 	snprintf(path, sizeof path, "drop/refused/%s", names[0]);
 	assert_int_equal(hal_storage_size(path), 1999);
 	assert_int_equal(hal_storage_size("drop/readme.txt"), 1);
+}
+
+/* One was taken in, the rest has no room: that is said, not hidden behind the first. */
+static int take_first(void *arg, char *text, size_t len, char *reason, size_t cap)
+{
+	(void)arg;
+	(void)text;
+	(void)len;
+	if (answer++ == 0) return 0;
+	snprintf(reason, cap, "no room for it");
+	return ERR_FULL;
+}
+
+static void test_some_stay(void **state)
+{
+	(void)state;
+	put(0, "first");
+	put(1, "second");
+	put(2, "third");
+	assert_int_equal(store_drop_take(buffer, sizeof buffer, take_first, NULL, &count), 0);
+	assert_int_equal(count.taken, 1);
+	assert_int_equal(count.left, 2);
+	assert_int_equal(count.left_rc, ERR_FULL);
+	assert_string_equal(count.left_name, names[1]);
+	assert_string_equal(count.left_reason, "no room for it");
 }
 
 /* A power cut anywhere: what put answered is taken in by a later boot, whole. */
@@ -112,14 +145,12 @@ static void put_boot(void *arg)
 
 static void take_boot(void *arg)
 {
-	unsigned refused;
-
 	(void)arg;
 	taken[0] = '\0';
 	assert_int_equal(hal_storage_open("data"), 0);
-	int count = store_drop_take(buffer, sizeof buffer, take, NULL, &refused);
-	assert_true(count >= (*answered ? 1 : 0) && refused == 0);
-	if (count == 1) assert_string_equal(taken, "the job;");
+	assert_int_equal(store_drop_take(buffer, sizeof buffer, take, NULL, &count), 0);
+	assert_true(count.taken >= (*answered ? 1 : 0) && count.refused == 0 && count.left == 0);
+	if (count.taken == 1) assert_string_equal(taken, "the job;");
 }
 
 static void test_power_cut(void **state)
@@ -148,6 +179,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(test_in_order_and_once, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_too_large_and_strangers, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_some_stay, setup, teardown),
 		cmocka_unit_test(test_power_cut),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
