@@ -252,7 +252,7 @@ static int start_workers(const struct settings *s)
 }
 
 /* One file of the drop directory. */
-static int take_dropped(void *arg, char *text, size_t len, char *reason, size_t reason_cap)
+static int take_dropped(void *arg, struct str name, char *text, size_t len, char *reason, size_t reason_cap)
 {
 	struct arena *a = arg;
 	struct intake *in;
@@ -267,6 +267,8 @@ static int take_dropped(void *arg, char *text, size_t len, char *reason, size_t 
 			 in->problem.reason[0] ? in->problem.reason : err_text(rc));
 		return rc;
 	}
+	/* Taken in once more after a power cut it is still the same job. */
+	if (in->job.message_id.len == 0) in->accept.message_id = name;
 	rc = store_do(app.store, &in->accept.op);
 	if (rc < 0) snprintf(reason, reason_cap, "%s", err_text(rc));
 	return rc;

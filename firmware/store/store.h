@@ -391,20 +391,24 @@ void store_on_work(struct store *s, void (*fn)(void *arg), void *arg);
 /* ---- the drop directory ---- */
 
 /* Writes a job, synced, into drop/ for a gateway that is not running (no store is open: only hal_storage).
- * name gets the file's name. Errors: of hal_storage. */
+ * name gets the file's name, which is never given twice. Errors: of hal_storage. */
 int store_drop_put(struct str src, char *name, size_t name_cap);
 
 /* Takes in what lies in drop/: fn judges one file's text (decodes, chooses the provider, store_do's it): 0 =
  * stored (the file is removed, synced), ERR of class GIVE_UP = refused (moved to drop/refused/, with reason
- * beside it as NAME.reason), anything else = stays for the next time. buffer is for one file; larger ones are refused. Returns
- * 0 when all was read, else the error of the directory; *count says what became of the files. */
+ * beside it as NAME.reason), anything else = stays for the next time. name is the file's, without ".json": when
+ * the power went between storing and removing, the same text comes again under the same name, which therefore
+ * is the identity of a job that has none of its own. A file that was put there by hand gets such a name first.
+ * buffer is for one file; larger ones are refused. Returns 0 when all was read, else the error of the
+ * directory; *count says what became of the files. */
 struct store_drop_count {
 	unsigned taken, refused, left;
 	int left_rc; /* of the first that stays: why */
 	char left_name[64], left_reason[256];
 };
 int store_drop_take(char *buffer, size_t cap,
-		    int (*fn)(void *arg, char *text, size_t len, char *reason, size_t reason_cap), void *arg,
-		    struct store_drop_count *count);
+		    int (*fn)(void *arg, struct str name, char *text, size_t len, char *reason,
+			      size_t reason_cap),
+		    void *arg, struct store_drop_count *count);
 
 #endif

@@ -140,6 +140,31 @@ static void drop_then_run(void *arg)
 	hal_storage_close();
 }
 
+static void drop_one(void *arg)
+{
+	char name[HAL_PATH_MAX];
+
+	(void)arg;
+	assert_int_equal(hal_storage_open("data"), 0);
+	assert_int_equal(store_drop_put(STR(JOB), name, sizeof(name)), 0);
+	hal_storage_close();
+}
+
+static void drop_foreign(void *arg)
+{
+	(void)arg;
+	assert_int_equal(hal_storage_open("data"), 0);
+	assert_int_equal(hal_storage_mkdir("drop"), 0);
+	assert_int_equal(hal_storage_sync_dir(""), 0);
+	sim_disk_write("drop/order.json", 0, JOB, strlen(JOB));
+	hal_storage_close();
+}
+
+static void sent_is(void *arg)
+{
+	gateway_kit_await(*(int64_t *)arg, "completed", 10000);
+}
+
 static void dropped(void *arg)
 {
 	(void)arg;
@@ -156,6 +181,68 @@ static void test_drop(void **state)
 	gateway_kit_run(GATEWAY_KIT_INI, dropped, NULL, 0);
 	assert_true(logged("taken=1"));
 	assert_true(logged("refused=1"));
+}
+
+/* A power cut anywhere while a job without message_id is taken in: it is one job, and one mail, all the same. */
+static void start_and_stop(void *arg)
+{
+	(void)arg;
+}
+
+static void only_one(void *arg)
+{
+	(void)arg;
+	gateway_kit_await(1, "completed", 60000);
+	assert_int_equal(gateway_kit_http("GET", "/api/emails/2", NULL), 404);
+	assert_int_equal(gateway_kit_http("GET", "/api/emails?limit=10", NULL), 200);
+	assert_non_null(strstr(gateway_kit_reply, "\"next\":null"));
+}
+
+static void drop_cut(uint64_t op, void (*drop)(void *arg))
+{
+	struct sim_config config = sim_config_default(op);
+	struct sim_result result = {.end = SIM_POWER_CUT};
+
+	for (config.faults.disk.cut_at_op = op; result.end == SIM_POWER_CUT;
+	     config.faults.disk.cut_at_op += 3) {
+		struct sim_config calm = sim_config_default(1);
+
+		sim_reset();
+		assert_int_equal(gateway_kit_boot(&calm, GATEWAY_KIT_INI, start_and_stop, NULL, 0).end,
+				 SIM_FINISHED);
+		assert_int_equal(sim_run(&calm, drop, NULL).end, SIM_FINISHED);
+		config.quiet = true;
+		config.faults.disk.damage = SIM_DAMAGE_ANY;
+		result = gateway_kit_boot(&config, GATEWAY_KIT_INI, start_and_stop, NULL, 0);
+		gateway_kit_run(GATEWAY_KIT_INI, only_one, NULL, 0);
+	}
+	assert_int_equal(result.end, SIM_FINISHED);
+}
+
+static void test_drop_cut(void **state)
+{
+	(void)state;
+	for (uint64_t op = 1; op <= 3; op++)
+		drop_cut(op, drop_one);
+}
+
+static void test_drop_cut_foreign(void **state)
+{
+	(void)state;
+	for (uint64_t op = 1; op <= 3; op++)
+		drop_cut(op, drop_foreign);
+}
+
+/* A name that somebody gives again and again is no identity. */
+static void test_drop_foreign_again(void **state)
+{
+	struct sim_config calm = sim_config_default(1);
+
+	(void)state;
+	for (int64_t id = 1; id <= 2; id++) {
+		assert_int_equal(sim_run(&calm, drop_foreign, NULL).end, SIM_FINISHED);
+		gateway_kit_run(GATEWAY_KIT_INI, sent_is, &id, 0);
+	}
 }
 
 /* ---- clock, link, end ---- */
@@ -302,6 +389,9 @@ int main(void)
 		cmocka_unit_test_setup(test_reload, setup),
 		cmocka_unit_test_setup(test_bad_configuration, setup),
 		cmocka_unit_test_setup(test_drop, setup),
+		cmocka_unit_test_setup(test_drop_cut, setup),
+		cmocka_unit_test_setup(test_drop_cut_foreign, setup),
+		cmocka_unit_test_setup(test_drop_foreign_again, setup),
 		cmocka_unit_test_setup(test_link, setup),
 		cmocka_unit_test_setup(test_clock, setup),
 		cmocka_unit_test_setup(test_stop, setup),

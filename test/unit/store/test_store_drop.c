@@ -36,9 +36,10 @@ static int teardown(void **state)
 	return 0;
 }
 
-static int take(void *arg, char *text, size_t len, char *reason, size_t cap)
+static int take(void *arg, struct str name, char *text, size_t len, char *reason, size_t cap)
 {
 	(void)arg;
+	(void)name;
 	text[len] = '\0';
 	strcat(taken, text);
 	strcat(taken, ";");
@@ -109,9 +110,10 @@ static void test_too_large_and_strangers(void **state)
 }
 
 /* One was taken in, the rest has no room: that is said, not hidden behind the first. */
-static int take_first(void *arg, char *text, size_t len, char *reason, size_t cap)
+static int take_first(void *arg, struct str name, char *text, size_t len, char *reason, size_t cap)
 {
 	(void)arg;
+	(void)name;
 	(void)text;
 	(void)len;
 	if (answer++ == 0) return 0;
