@@ -1114,7 +1114,7 @@ static void test_seeds(void **state)
 	print_totals();
 	if (failed)
 		fail_msg("%llu seeds failed, the first is %llu (GATEWAY_SEED=%llu replays it)",
-			 (unsigned long long)failed, (unsigned long long)worst);
+			 (unsigned long long)failed, (unsigned long long)worst, (unsigned long long)worst);
 	for (unsigned k = 0; k < KIND_COUNT && count >= SEEDS_FOR_ALL; k++)
 		if (totals.kinds[k] == 0) fail_msg("no seed had %s", kind_texts[k]);
 }
