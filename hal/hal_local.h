@@ -31,6 +31,9 @@ uint32_t hal_local_wait(const int *descriptors, unsigned count, int64_t deadline
  * ERR_NO_MEMORY. */
 int hal_local_accept(int listener);
 
+/* Ends a connection without closing its descriptor, which stays its owner's: whoever reads it finds the end. */
+void hal_local_shut(int connection);
+
 /* Closes a listener; removes the file of a Unix one (path NULL for TCP). */
 void hal_local_close(int listener, const char *path);
 

@@ -8,6 +8,11 @@
  *
  * A request that waits for the store is a suspended connection. The store may answer before it is suspended:
  * `turn` says under the mutex who is ahead.
+ *
+ * The library's timeout begins anew with each byte. So that nobody holds what others wait for by sending, or
+ * reading, a byte now and then, each connection has a line with its own time: for a request's head, for what
+ * comes behind it, and for taking the answer; shorter while it holds large memory. When that is over the
+ * connection is shut, which the library finds as its end.
  */
 #include <microhttpd.h>
 #include <string.h>
@@ -28,6 +33,11 @@
 /* More than this of a refused body is not read: the connection is closed. */
 #define DRAIN_MAX (UINT64_C(64) * 1024 * 1024)
 #define STOP_MS   2000
+/* For a head; for a body, or taking an answer, by as much more as the bytes that did go take at the slowest
+ * rate. */
+#define LINE_MS       60000
+#define LINE_LARGE_MS 20000
+#define BYTES_PER_MS  64
 #define IDLE_WAIT_MS                                                                                         \
 	3000 /* whatever there is to do wakes the thread before, unless somebody removed our socket */
 #define SOCKET_PATH_MAX 128
@@ -43,12 +53,23 @@ struct slot {
 	struct api_request request;
 	struct MHD_Connection *connection;
 	struct slot *next; /* free list, or queue for large memory */
+	struct line *line; /* its connection's; NULL: none was to be had */
 	enum turn turn;
-	bool begun, refused, waits_large;
+	bool begun, refused;
 	int large; /* index, or -1 */
 	uint64_t drained;
 	char uri[API_URI_MAX + 1];
 	bool uri_too_long;
+};
+
+/* A connection and its time. */
+struct line {
+	struct MHD_Connection *connection; /* NULL: free */
+	int descriptor;
+	bool timed;        /* the client is to do something: not while the store or memory is waited for */
+	int64_t since_ms;  /* monotonic: when it was to begin with that */
+	struct slot *slot; /* NULL: the head has not come */
+	bool answering, shut;
 };
 
 static struct {
@@ -56,7 +77,10 @@ static struct {
 	struct hal_thread thread;
 	struct hal_mutex mutex;
 	bool running, stop;
-	unsigned suspended;
+	unsigned
+		at_store; /* suspended until the store answers; those that wait for memory are in the queue */
+	bool refuses_large; /* the front's thread only: the stop does not wait for memory */
+	struct line lines[API_CONNECTIONS];
 	int listeners[LISTENERS_MAX + 1]; /* and behind them the library's */
 	enum api_peer peers[LISTENERS_MAX];
 	const char *paths[LISTENERS_MAX];
@@ -69,8 +93,49 @@ static struct {
 	char *small_memory, *large_memory;
 	size_t large_bytes;
 	bool large_taken[API_LARGE_COUNT];
-	struct slot *large_first, *large_last;
+	struct slot *large_first, *large_last; /* the queue */
 } front;
+
+/* ---- a connection's time ---- */
+
+static struct line *line_of(struct MHD_Connection *c)
+{
+	const union MHD_ConnectionInfo *info = MHD_get_connection_info(c, MHD_CONNECTION_INFO_SOCKET_CONTEXT);
+
+	return info ? info->socket_context : NULL;
+}
+
+/* From now on it is the client's turn; or, with timed false, ours. */
+static void line_begin(struct line *l, bool timed)
+{
+	if (!l) return;
+	l->timed = timed;
+	l->since_ms = hal_clock_mono_ms();
+}
+
+/* When that must be over. */
+static int64_t line_end_ms(const struct line *l)
+{
+	const struct slot *s = l->slot;
+	size_t bytes = 0;
+
+	if (!s) return l->since_ms + LINE_MS;
+	bytes = l->answering ? s->request.reply.len : s->request.body_len + (size_t)s->drained;
+	return l->since_ms + (s->large >= 0 ? LINE_LARGE_MS : LINE_MS) + (int64_t)(bytes / BYTES_PER_MS);
+}
+
+static void lines_watch(void)
+{
+	int64_t now_ms = hal_clock_mono_ms();
+
+	for (unsigned i = 0; i < API_CONNECTIONS; i++) {
+		struct line *l = &front.lines[i];
+
+		if (!l->connection || !l->timed || l->shut || now_ms < line_end_ms(l)) continue;
+		l->shut = true;
+		hal_local_shut(l->descriptor);
+	}
+}
 
 /* ---- slots and memory ---- */
 
@@ -86,7 +151,8 @@ static struct slot *slot_take(void)
 		s->request.front = s;
 		s->next = NULL;
 		s->turn = TURN_FREE;
-		s->begun = s->refused = s->waits_large = s->uri_too_long = false;
+		s->line = NULL;
+		s->begun = s->refused = s->uri_too_long = false;
 		s->large = -1;
 		s->drained = 0;
 	}
@@ -108,55 +174,63 @@ static bool large_take(struct slot *s)
 		r->memory_bytes = front.large_bytes;
 		r->large = true;
 		s->large = i;
+		line_begin(s->line, true);
 		return true;
 	}
 	return false;
 }
 
-static void suspend(struct slot *s)
-{
-	front.suspended++;
-	MHD_suspend_connection(s->connection);
-}
-
-static void resume(struct slot *s)
-{
-	front.suspended--;
-	MHD_resume_connection(s->connection);
-}
-
 /* Suspends until large memory is free. The caller returns to the library, which calls again then. */
 static void large_wait(struct slot *s)
 {
-	hal_mutex_lock(&front.mutex);
-	s->waits_large = true;
+	line_begin(s->line, false);
 	s->next = NULL;
 	if (front.large_last)
 		front.large_last->next = s;
 	else
 		front.large_first = s;
 	front.large_last = s;
-	suspend(s);
-	hal_mutex_unlock(&front.mutex);
+	MHD_suspend_connection(s->connection);
+}
+
+/* The first of those that wait goes on. */
+static void large_wake(void)
+{
+	struct slot *s = front.large_first;
+
+	front.large_first = s->next;
+	if (!s->next) front.large_last = NULL;
+	s->next = NULL;
+	line_begin(s->line, true);
+	MHD_resume_connection(s->connection);
 }
 
 static void large_give_back(struct slot *s)
 {
-	struct slot *first;
-
 	if (s->large < 0) return;
 	front.large_taken[s->large] = false;
 	s->large = -1;
-	hal_mutex_lock(&front.mutex);
-	first = front.large_first;
-	if (first) {
-		front.large_first = first->next;
-		if (!first->next) front.large_last = NULL;
-		first->next = NULL;
-		first->waits_large = false;
-		resume(first);
+	if (front.large_first) large_wake();
+}
+
+/* Instead of waiting, when the gateway stops: who has the memory may take longer than the stop. */
+static void refuse_stopping(struct slot *s)
+{
+	struct api_request *r = &s->request;
+
+	r->body_len = 0;
+	r->retry_after_s = 5;
+	api_refuse(r, 503, "the gateway is stopping");
+	s->refused = true;
+}
+
+static void large_refuse_all(void)
+{
+	front.refuses_large = true;
+	while (front.large_first) {
+		refuse_stopping(front.large_first);
+		large_wake();
 	}
-	hal_mutex_unlock(&front.mutex);
 }
 
 static void slot_give_back(struct slot *s)
@@ -178,6 +252,8 @@ static enum MHD_Result send_reply(struct slot *s)
 	struct buf b;
 
 	if (!response) return MHD_NO;
+	line_begin(s->line, true);
+	if (s->line) s->line->answering = true;
 	MHD_add_response_header(response, "Content-Type", r->type);
 	MHD_add_response_header(response, "Cache-Control", "no-store");
 	MHD_add_response_header(response, "X-Content-Type-Options", "nosniff");
@@ -294,14 +370,17 @@ static enum MHD_Result body_arrived(struct slot *s, const char *bytes, size_t *l
 		api_refuse(r, 413, "the body is larger than allowed");
 		s->refused = true;
 	}
+	if (!s->refused && !r->large && r->body_len + *len > API_BODY_SMALL && !large_take(s)) {
+		if (!front.refuses_large) {
+			large_wait(s);
+			return MHD_YES;
+		}
+		refuse_stopping(s);
+	}
 	if (s->refused) {
 		s->drained += *len;
 		*len = 0;
 		return s->drained > DRAIN_MAX ? MHD_NO : MHD_YES;
-	}
-	if (!r->large && r->body_len + *len > API_BODY_SMALL && !large_take(s)) {
-		large_wait(s);
-		return MHD_YES;
 	}
 	CHECK(r->body_len + *len <= r->memory_bytes);
 	memcpy(r->memory + r->body_len, bytes, *len);
@@ -319,7 +398,8 @@ static bool wait_for_store(struct slot *s)
 	wait = s->turn == TURN_HANDED;
 	if (wait) {
 		s->turn = TURN_WAITING;
-		suspend(s);
+		front.at_store++;
+		MHD_suspend_connection(s->connection);
 	} else {
 		s->turn = TURN_FREE;
 	}
@@ -337,6 +417,7 @@ static void set_turn(struct slot *s, enum turn turn)
 static enum MHD_Result go_on(struct slot *s)
 {
 	for (;;) {
+		line_begin(s->line, false);
 		/* Under the mutex also because whoever resumed us may still be in api_front_complete. */
 		set_turn(s, TURN_HANDED);
 		switch (api_handle(&s->request)) {
@@ -344,11 +425,14 @@ static enum MHD_Result go_on(struct slot *s)
 			if (wait_for_store(s)) return MHD_YES;
 			break;
 		case API_MORE_MEMORY:
-			if (!large_take(s)) {
+			if (large_take(s)) break;
+			set_turn(s, TURN_FREE);
+			if (!front.refuses_large) {
 				large_wait(s);
 				return MHD_YES;
 			}
-			break;
+			refuse_stopping(s);
+			return send_reply(s);
 		default: set_turn(s, TURN_FREE); return send_reply(s);
 		}
 	}
@@ -362,7 +446,10 @@ void api_front_complete(struct api_request *r)
 	hal_mutex_lock(&front.mutex);
 	waits = s->turn == TURN_WAITING;
 	s->turn = TURN_READY;
-	if (waits) resume(s);
+	if (waits) {
+		front.at_store--;
+		MHD_resume_connection(s->connection);
+	}
 	hal_mutex_unlock(&front.mutex);
 }
 
@@ -377,6 +464,9 @@ static void *on_uri(void *arg, const char *uri, struct MHD_Connection *c)
 	/* There are as many slots as connections, and a connection has one request at a time. */
 	CHECK(s);
 	s->connection = c;
+	s->line = line_of(c);
+	if (s->line) s->line->slot = s;
+	line_begin(s->line, true);
 	if (str_copy(s->uri, sizeof(s->uri), str_from(uri)) < 0) s->uri_too_long = true;
 	return s;
 }
@@ -396,9 +486,37 @@ static enum MHD_Result on_request(void *arg, struct MHD_Connection *c, const cha
 static void on_completed(void *arg, struct MHD_Connection *c, void **state,
 			 enum MHD_RequestTerminationCode how)
 {
-	(void)arg, (void)c, (void)how;
+	struct line *l = line_of(c);
+
+	(void)arg, (void)how;
 	if (*state) slot_give_back(*state);
 	*state = NULL;
+	if (!l) return;
+	l->slot = NULL;
+	l->answering = false;
+	line_begin(l, true);
+}
+
+static void on_connection(void *arg, struct MHD_Connection *c, void **context,
+			  enum MHD_ConnectionNotificationCode what)
+{
+	const union MHD_ConnectionInfo *info = MHD_get_connection_info(c, MHD_CONNECTION_INFO_CONNECTION_FD);
+	struct line *l = *context;
+
+	(void)arg;
+	if (what == MHD_CONNECTION_NOTIFY_CLOSED) {
+		if (l) l->connection = NULL;
+		*context = NULL;
+		return;
+	}
+	for (unsigned i = 0; i < API_CONNECTIONS; i++) {
+		l = &front.lines[i];
+		if (l->connection || !info) continue;
+		*l = (struct line){.connection = c, .descriptor = info->connect_fd};
+		line_begin(l, true);
+		*context = l;
+		return;
+	}
 }
 
 /* ---- the thread ---- */
@@ -431,7 +549,7 @@ static bool should_stop(unsigned *busy)
 
 	hal_mutex_lock(&front.mutex);
 	stop = front.stop;
-	*busy = front.suspended;
+	*busy = front.at_store;
 	hal_mutex_unlock(&front.mutex);
 	return stop;
 }
@@ -448,6 +566,7 @@ static void run_once(int64_t wait_ms)
 	ready = hal_local_wait(front.listeners, n + 1, hal_clock_in(wait_ms));
 	for (unsigned i = 0; i < n; i++)
 		if (ready & UINT32_C(1) << i) accept_all(i);
+	lines_watch();
 	MHD_run(front.daemon);
 }
 
@@ -470,8 +589,9 @@ static void front_thread(void *arg)
 	while (!should_stop(&busy))
 		run_once(IDLE_WAIT_MS);
 	close_listeners();
-	/* What was begun is answered. A suspended connection must not be closed: for those there is no
-	 * deadline, the store answers always. */
+	large_refuse_all();
+	/* What was begun is answered. A suspended connection must not be closed: those that wait for memory
+	 * were refused, and for the others there is no deadline, the store answers always. */
 	end = hal_clock_in(STOP_MS);
 	while (should_stop(&busy) && (busy > 0 || (!is_idle() && hal_clock_mono_ms() < end)))
 		run_once(50);
@@ -533,9 +653,9 @@ static struct MHD_Daemon *start_daemon(void)
 	return MHD_start_daemon(
 		MHD_USE_EPOLL | MHD_USE_NO_LISTEN_SOCKET | MHD_ALLOW_SUSPEND_RESUME | MHD_USE_ITC, 0, NULL,
 		NULL, on_request, NULL, MHD_OPTION_URI_LOG_CALLBACK, on_uri, NULL,
-		MHD_OPTION_NOTIFY_COMPLETED, on_completed, NULL, MHD_OPTION_CONNECTION_LIMIT,
-		(unsigned)API_CONNECTIONS, MHD_OPTION_CONNECTION_TIMEOUT, (unsigned)IDLE_TIMEOUT_S,
-		MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)CONNECTION_MEMORY,
+		MHD_OPTION_NOTIFY_COMPLETED, on_completed, NULL, MHD_OPTION_NOTIFY_CONNECTION, on_connection,
+		NULL, MHD_OPTION_CONNECTION_LIMIT, (unsigned)API_CONNECTIONS, MHD_OPTION_CONNECTION_TIMEOUT,
+		(unsigned)IDLE_TIMEOUT_S, MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)CONNECTION_MEMORY,
 		MHD_OPTION_CLIENT_DISCIPLINE_LVL, 1, MHD_OPTION_END);
 }
 

@@ -183,6 +183,11 @@ int hal_local_accept(int listener)
 											 : ERR_TIMEOUT;
 }
 
+void hal_local_shut(int connection)
+{
+	(void)shutdown(connection, SHUT_RDWR);
+}
+
 void hal_local_close(int listener, const char *path)
 {
 	if (path) unlink(path);

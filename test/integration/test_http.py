@@ -1,7 +1,9 @@
 """Bad input over HTTP, byte by byte where it matters. Whatever comes: a clear answer, nothing stored, still alive."""
+import http.client
 import json
 import socket
 import threading
+import time
 import unittest
 
 from gateway import Gateway
@@ -221,6 +223,61 @@ class HttpTest(unittest.TestCase):
             cursor = f"&cursor={answer['next']}"
         self.assertEqual(len(seen), 25)
         self.assertEqual(seen, sorted(set(seen), reverse=True))
+
+
+class TrickleTest(unittest.TestCase):
+    """Clients that send a byte now and then, each holding one of the two large memories."""
+
+    def setUp(self):
+        self.gateway = Gateway({"provider.default": {"type": "maildir", "path": "maildir", "from": "gw@example.com"}})
+        self.addCleanup(self.gateway.close)
+        self.gateway.start()
+        self.over = threading.Event()
+        self.addCleanup(self.over.set)
+        self.ended = [self.trickle(), self.trickle()]
+
+    def trickle(self):
+        s = socket.create_connection(("127.0.0.1", self.gateway.port), 10)
+        s.sendall(b"POST /api/emails HTTP/1.1\r\nHost: localhost\r\nContent-Length: 500000\r\n\r\n[" + b" " * 20000)
+        time.sleep(0.3)
+        ended = threading.Event()
+
+        def run():
+            with s:
+                try:
+                    while not self.over.wait(0.2):
+                        s.sendall(b" ")
+                except OSError:
+                    ended.set()
+        threading.Thread(target=run, daemon=True).start()
+        return ended
+
+    def large(self, answers):
+        def run():
+            try:
+                answers.append(self.gateway.api("POST", "/api/emails", job(body_content="x" * 50_000), timeout=100)[0])
+            except (OSError, http.client.HTTPException) as e:
+                answers.append(e)
+        t = threading.Thread(target=run, daemon=True)
+        t.start()
+        return t
+
+    def test_others_get_their_turn(self):
+        answers = []
+        self.large(answers).join(60)
+        self.assertEqual(answers, [202])
+        self.assertTrue(self.ended[0].wait(5) or self.ended[1].wait(5), "who held the memory was shut out")
+
+    def test_stop(self):
+        answers = []
+        waits = self.large(answers)
+        time.sleep(1)
+        self.assertEqual(answers, [], "it waits for the memory that the two hold")
+        began = time.monotonic()
+        self.assertEqual(self.gateway.stop(15), 0)
+        self.assertLess(time.monotonic() - began, 10)
+        waits.join(5)
+        self.assertEqual(answers, [503])
 
 
 if __name__ == "__main__":
