@@ -530,13 +530,29 @@ int api_emails_cancel(struct api_request *r)
 struct requeueing {
 	struct store_requeue op;
 	struct json_iter ids;
-	size_t left;
+	size_t left; /* of ids; with a state: of what may be requeued */
 	bool all;
-	uint64_t requeued;
-	uint64_t refused;
+	uint64_t requeued, refused;
 };
 
 static int requeue_next(struct api_request *r);
+
+/* What was done. next: behind which job to go on, or how many ids were left; 0 when all is done. */
+static int requeue_end(struct api_request *r, int64_t next)
+{
+	struct requeueing *q = r->state;
+	const char *name = q->all ? "next" : "left";
+
+	api_put_close(&r->reply, ']');
+	if (!q->all) api_put_int(&r->reply, "refused_count", (int64_t)q->refused);
+	api_put_int(&r->reply, "requeued", (int64_t)q->requeued);
+	if (next > 0)
+		api_put_int(&r->reply, name, next);
+	else if (q->all)
+		api_put_raw(&r->reply, name, STR("null"));
+	api_put_close(&r->reply, '}');
+	return API_DONE;
+}
 
 static int requeue_many_answered(struct api_request *r)
 {
@@ -546,11 +562,13 @@ static int requeue_many_answered(struct api_request *r)
 	if (q->all) {
 		if (rc < 0) return api_refuse_err(r, rc);
 		q->requeued += q->op.count;
-		q->left = q->op.count; /* until there are no more */
+		q->left -= q->op.count;
+		if (q->op.count == 0) return requeue_end(r, 0); /* there are no more */
 	} else if (rc == 0) {
 		q->requeued++;
 	} else if (err_class(rc) == ERR_CLASS_GIVE_UP || rc == ERR_BUSY) {
 		q->refused++;
+		if (reply_is_nearly_full(r)) return requeue_next(r); /* counted, not listed */
 		api_put_open(&r->reply, NULL, '{');
 		api_put_int(&r->reply, "id", q->op.id);
 		api_put_text(&r->reply, "error", err_text(rc));
@@ -566,19 +584,46 @@ static int requeue_next(struct api_request *r)
 	struct requeueing *q = r->state;
 	const struct json *v;
 
-	if (q->left == 0) {
-		api_put_close(&r->reply, ']');
-		api_put_int(&r->reply, "requeued", (int64_t)q->requeued);
-		api_put_close(&r->reply, '}');
-		return API_DONE;
+	/* A stop waits for what the store was asked, not for all that is still to be asked. */
+	if (q->left > 0 && q->requeued == 0 && q->refused == 0 && api_is_stopping()) {
+		r->retry_after_s = 5;
+		return api_refuse(r, 503, "the gateway is stopping");
 	}
-	if (!q->all) {
+	if (q->left == 0 || api_is_stopping()) return requeue_end(r, q->all ? q->op.at : (int64_t)q->left);
+	if (q->all) {
+		q->op.batch = q->left < REQUEUE_BATCH ? (unsigned)q->left : REQUEUE_BATCH;
+	} else {
 		store_requeue_init(&q->op);
 		json_iter_next(&q->ids, NULL, &v);
 		json_int(v, &q->op.id);
 		q->left--;
 	}
 	return api_store(r, &q->op.op, requeue_many_answered);
+}
+
+/* A number that may be absent. */
+static bool requeue_number(const struct json *body, const char *name, int64_t min, int64_t *out)
+{
+	const struct json *v = json_get(body, name);
+
+	return !v || (json_type(v) == JSON_NUMBER && json_int(v, out) && *out >= min);
+}
+
+/* The members beside "state". With "limit" an answer comes after so many at most, and says in "next" what
+ * "after" of the next request is to be. */
+static const char *requeue_read_all(struct requeueing *q, const struct json *body)
+{
+	int64_t limit = INT64_MAX, after = 0;
+	const struct json *state = json_get(body, "state");
+
+	if (json_type(state) != JSON_STRING || !str_eq(json_str(state), STR("failed")))
+		return "state can only be failed";
+	if (!requeue_number(body, "limit", 1, &limit)) return "limit is a number from 1 on";
+	if (!requeue_number(body, "after", 0, &after)) return "after is a number, the next of an answer";
+	q->all = true;
+	q->left = (uint64_t)limit < SIZE_MAX ? (size_t)limit : SIZE_MAX;
+	q->op.at = after;
+	return NULL;
 }
 
 /* {"ids":[1,2]} or {"state":"failed"}. Returns why not, NULL when it is one of them. */
@@ -592,13 +637,8 @@ static const char *requeue_read(struct requeueing *q, const struct json *body)
 	ids = json_get(body, "ids");
 	state = json_get(body, "state");
 	if (!ids == !state) return "one of ids and state is needed";
-	if (state) {
-		q->all = true;
-		q->left = 1;
-		return json_type(state) == JSON_STRING && str_eq(json_str(state), STR("failed"))
-			       ? NULL
-			       : "state can only be failed";
-	}
+	if (state) return requeue_read_all(q, body);
+	if (json_get(body, "limit") || json_get(body, "after")) return "limit and after go with state only";
 	if (json_type(ids) != JSON_ARRAY || json_count(ids) > LIST_LIMIT_MAX)
 		return "ids is an array of at most 1000 numbers";
 	json_iter_init(&it, ids);
@@ -620,12 +660,13 @@ int api_emails_requeue_many(struct api_request *r)
 	if (!q || !text) return api_no_memory(r);
 	if (r->body_len > 0) memcpy(text, r->memory, r->body_len);
 	if (json_parse(&r->arena, text, r->body_len, &body, &error) < 0) return api_refuse(r, 400, error.why);
-	why = requeue_read(q, body);
-	if (why) return api_refuse(r, 400, why);
 	/* With a state it is one operation, handed in again and again: the store knows from it how far it
 	 * came. */
 	store_requeue_init(&q->op);
-	q->op.batch = REQUEUE_BATCH;
+	why = requeue_read(q, body);
+	if (why) return api_refuse(r, 400, why);
+	/* Room for the end of the answer, however many refusals come before it. */
+	if (r->arena.cap - r->arena.used < (size_t)2 * REPLY_SPARE) return api_no_memory(r);
 	r->state = q;
 	api_reply_begin(r, 200);
 	api_put_open(&r->reply, NULL, '{');

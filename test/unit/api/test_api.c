@@ -12,6 +12,7 @@
 #include "api/api_front.h"
 #include "gateway_kit.h"
 #include "hal_clock.h"
+#include "hal_thread.h"
 
 #define JOB "\"to\":[\"user@example.com\"],\"subject\":\"s\",\"body_content\":\"x\""
 
@@ -269,6 +270,105 @@ static void test_cancel(void **state)
 	gateway_kit_run(GATEWAY_KIT_INI, cancel, NULL, 0);
 }
 
+/* More refusals than the answer has room for: counted, and all is told that was done. */
+static void requeue_refused(void *arg)
+{
+	size_t n = (size_t)sprintf(large, "{\"ids\":[");
+
+	(void)arg;
+	assert_int_equal(gateway_kit_post("{" JOB ",\"send_at\":\"2199-01-01T00:00:00Z\"}"), 1);
+	check(&(struct want){"POST", "/api/emails/1/cancel", NULL, 200, "failed"});
+	for (unsigned i = 0; i < 999; i++)
+		n += (size_t)sprintf(large + n, "%u,", 100000000 + i);
+	strcpy(large + n, "1]}");
+	check(&(struct want){"POST", "/api/emails/requeue", large, 200, "\"requeued\":1"});
+	assert_non_null(strstr(gateway_kit_reply, "\"refused_count\":999"));
+	assert_non_null(strstr(gateway_kit_reply, "{\"id\":100000000,\"error\":\"not found\"}"));
+	check(&(struct want){"GET", "/api/emails?state=failed", NULL, 200, "\"items\":[]"});
+}
+
+static void test_requeue_refused(void **state)
+{
+	(void)state;
+	gateway_kit_run(GATEWAY_KIT_INI, requeue_refused, NULL, 0);
+}
+
+static void post_failed(unsigned count)
+{
+	size_t n = (size_t)sprintf(large, "[");
+	char path[64];
+
+	for (unsigned k = 0; k < count; k++)
+		n += (size_t)sprintf(large + n, "%s{%s,\"send_at\":\"2199-01-01T00:00:00Z\"}", k ? "," : "",
+				     JOB);
+	strcpy(large + n, "]");
+	check(&(struct want){"POST", "/api/emails", large, 202, "items"});
+	for (unsigned k = 1; k <= count; k++) {
+		sprintf(path, "/api/emails/%u/cancel", k);
+		assert_int_equal(gateway_kit_http("POST", path, NULL), 200);
+	}
+}
+
+static void requeue_pieces(void *arg)
+{
+	(void)arg;
+	post_failed(250);
+	check(&(struct want){"POST", "/api/emails/requeue", "{\"state\":\"failed\",\"limit\":120}", 200,
+			     "\"requeued\":120,\"next\":120}"});
+	check(&(struct want){"POST", "/api/emails/requeue",
+			     "{\"state\":\"failed\",\"limit\":120,\"after\":120}", 200,
+			     "\"requeued\":120,\"next\":240}"});
+	check(&(struct want){"POST", "/api/emails/requeue", "{\"state\":\"failed\",\"after\":240}", 200,
+			     "\"requeued\":10,\"next\":null}"});
+	check(&(struct want){"POST", "/api/emails/requeue", "{\"state\":\"failed\",\"limit\":0}", 400,
+			     "limit"});
+	check(&(struct want){"POST", "/api/emails/requeue", "{\"state\":\"failed\",\"after\":-1}", 400,
+			     "after"});
+	check(&(struct want){"POST", "/api/emails/requeue", "{\"ids\":[1],\"limit\":1}", 400, "limit"});
+}
+
+static void test_requeue_pieces(void **state)
+{
+	(void)state;
+	gateway_kit_run(GATEWAY_KIT_INI, requeue_pieces, NULL, 0);
+}
+
+static char requeue_reply[1000];
+
+static void requeue_all(void *arg)
+{
+	struct sim_http_request q = {.method = "POST",
+				     .path = "/api/emails/requeue",
+				     .body = "{\"state\":\"failed\"}",
+				     .body_len = strlen("{\"state\":\"failed\"}")};
+
+	(void)arg;
+	assert_int_equal(sim_http_full(&q, requeue_reply, sizeof(requeue_reply)), 200);
+}
+
+/* A stop does not wait until all are requeued: the answer says how far it came. */
+static void requeue_stops(void *arg)
+{
+	struct hal_thread thread;
+
+	(void)arg;
+	post_failed(1000);
+	assert_int_equal(hal_thread_start(&thread, "client", 64 * 1024, requeue_all, NULL), 0);
+	do
+		assert_int_equal(gateway_kit_http("GET", "/api/emails/1", NULL), 200);
+	while (strstr(gateway_kit_reply, "\"state\":\"failed\""));
+	api_stopping();
+	hal_thread_join(&thread);
+	assert_non_null(strstr(requeue_reply, "\"next\":"));
+	assert_null(strstr(requeue_reply, "\"next\":null"));
+}
+
+static void test_requeue_stops(void **state)
+{
+	(void)state;
+	gateway_kit_run(GATEWAY_KIT_INI, requeue_stops, NULL, 0);
+}
+
 static int ask(int peer, const char *method, const char *path, const char *host, const char *origin,
 	       const char *site)
 {
@@ -400,11 +500,18 @@ static int setup(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test_setup(test_codes, setup),    cmocka_unit_test_setup(test_bad_jobs, setup),
-		cmocka_unit_test_setup(test_identity, setup), cmocka_unit_test_setup(test_sizes, setup),
-		cmocka_unit_test_setup(test_pages, setup),    cmocka_unit_test_setup(test_cancel, setup),
-		cmocka_unit_test_setup(test_peers, setup),    cmocka_unit_test_setup(test_types, setup),
+		cmocka_unit_test_setup(test_codes, setup),
+		cmocka_unit_test_setup(test_bad_jobs, setup),
+		cmocka_unit_test_setup(test_identity, setup),
+		cmocka_unit_test_setup(test_sizes, setup),
+		cmocka_unit_test_setup(test_pages, setup),
+		cmocka_unit_test_setup(test_cancel, setup),
+		cmocka_unit_test_setup(test_peers, setup),
+		cmocka_unit_test_setup(test_types, setup),
 		cmocka_unit_test_setup(test_full, setup),
+		cmocka_unit_test_setup(test_requeue_refused, setup),
+		cmocka_unit_test_setup(test_requeue_pieces, setup),
+		cmocka_unit_test_setup(test_requeue_stops, setup),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
