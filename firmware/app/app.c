@@ -1,5 +1,6 @@
 #include "app/app.h"
 
+#include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -13,6 +14,7 @@
 #include "hal_link.h"
 #include "hal_process.h"
 #include "hal_storage.h"
+#include "hal_thread.h"
 #include "hal_watchdog.h"
 #include "health/health.h"
 #include "log/log.h"
@@ -26,6 +28,7 @@
 #define STOP_MS           8000 /* of the 10 s that are promised */
 #define CLOCK_STEP_MS     2000 /* a smaller change of the wall clock is drift */
 #define LOG_TICKS         60   /* ticks between two log_tick */
+#define WATCH_MS          500  /* how often the main thread looks whether the store gets on */
 #define HOUSEKEEPING_ROWS 50   /* a tick: little enough to keep no submission waiting */
 
 /* How far the boot came: what has to be taken down again. */
@@ -45,6 +48,13 @@ static struct {
 	uint32_t link_generation;
 	unsigned ticks;
 	struct provider_status providers[PROVIDER_MAX];
+	bool reload_wanted; /* seen while waiting for something else */
+	int64_t kick_again_ms;
+	struct hal_mutex lock; /* of what follows but the atomics */
+	struct hal_cond answered_cond;
+	bool answered;
+	atomic_uint store_beats; /* the store's thread got on */
+	atomic_bool store_runs, stopping;
 } app;
 
 static struct settings *now(void)
@@ -55,6 +65,64 @@ static struct settings *now(void)
 static int64_t min_i64(int64_t a, int64_t b)
 {
 	return a < b ? a : b;
+}
+
+/* ---- waiting for the store with the watchdog on ---- */
+
+static bool asked_to_stop(void)
+{
+	enum hal_wish wish = hal_lifecycle_wait(hal_clock_mono_ms());
+
+	app.reload_wanted |= wish == HAL_WISH_RELOAD;
+	return wish == HAL_WISH_STOP;
+}
+
+/* A salvage or a clock that was set can keep the store busy for longer than the watchdog waits. As long as it gets
+ * on the device must not reboot: it would begin anew, for ever. While it opens this is the main thread. */
+static int on_progress(void *arg)
+{
+	(void)arg;
+	if (atomic_load(&app.store_runs)) {
+		atomic_fetch_add(&app.store_beats, 1);
+		return atomic_load(&app.stopping) ? ERR_STOPPING : 0;
+	}
+	if (hal_clock_mono_ms() >= app.kick_again_ms) {
+		app.kick_again_ms = hal_clock_in(WATCH_MS);
+		hal_watchdog_kick();
+		if (asked_to_stop()) atomic_store(&app.stopping, true);
+	}
+	return atomic_load(&app.stopping) ? ERR_STOPPING : 0;
+}
+
+static void on_answer(struct store_op *op)
+{
+	(void)op;
+	hal_mutex_lock(&app.lock);
+	app.answered = true;
+	hal_cond_signal(&app.answered_cond);
+	hal_mutex_unlock(&app.lock);
+}
+
+/* store_do of the main thread: the watchdog is kicked only for a store that gets on, one that hangs is its case. */
+static int ask_store(struct store_op *op)
+{
+	unsigned beats = atomic_load(&app.store_beats);
+
+	app.answered = false;
+	op->done = on_answer;
+	store_submit(app.store, op);
+	hal_mutex_lock(&app.lock);
+	while (!app.answered) {
+		hal_cond_wait(&app.answered_cond, &app.lock, hal_clock_in(WATCH_MS));
+		if (app.answered || beats == atomic_load(&app.store_beats)) continue;
+		beats = atomic_load(&app.store_beats);
+		hal_mutex_unlock(&app.lock);
+		hal_watchdog_kick();
+		if (asked_to_stop()) atomic_store(&app.stopping, true);
+		hal_mutex_lock(&app.lock);
+	}
+	hal_mutex_unlock(&app.lock);
+	return op->rc;
 }
 
 /* ---- settings for the rooms ---- */
@@ -69,6 +137,7 @@ static struct store_config store_config(const struct settings *s)
 		.keep_failed_ms = s->store.keep_failed,
 		.keep_ids_ms = s->store.keep_ids,
 		.keep_results_ms = s->store.keep_results,
+		.progress = on_progress,
 	};
 }
 
@@ -212,8 +281,10 @@ static int open_store(const struct settings *s)
 
 		if (rc == 0) {
 			app.stage = STAGE_STORE;
+			atomic_store(&app.store_runs, true);
 			return 0;
 		}
+		if (rc == ERR_STOPPING) return rc;
 		if (rc == ERR_NEWER || rc == ERR_BUSY) {
 			log_error("app", "the database cannot be used -> not started", LOG_ERR(rc),
 				  LOG_TEXT("reason", err_text(rc)));
@@ -258,6 +329,8 @@ static int take_dropped(void *arg, struct str name, char *text, size_t len, char
 	struct intake *in;
 	int rc;
 
+	hal_watchdog_kick();
+	if (atomic_load(&app.stopping)) return ERR_STOPPING;
 	arena_reset(a);
 	in = arena_take(a, sizeof(*in));
 	if (!in) return ERR_NO_MEMORY;
@@ -269,7 +342,7 @@ static int take_dropped(void *arg, struct str name, char *text, size_t len, char
 	}
 	/* Taken in once more after a power cut it is still the same job. */
 	if (in->job.message_id.len == 0) in->accept.message_id = name;
-	rc = store_do(app.store, &in->accept.op);
+	rc = ask_store(&in->accept.op);
 	if (rc < 0) snprintf(reason, reason_cap, "%s", err_text(rc));
 	return rc;
 }
@@ -337,6 +410,7 @@ static void take_down(void)
 	int64_t end = hal_clock_in(STOP_MS);
 
 	hal_lifecycle_stopping();
+	atomic_store(&app.stopping, true);
 	hal_watchdog_kick();
 	if (app.stage >= STAGE_API) api_stop();
 	if (app.stage >= STAGE_WORKERS) provider_stop(app.pool, end);
@@ -364,7 +438,7 @@ static void watch_clock(void)
 			 LOG_BOOL("set", set));
 		store_clock_stepped_init(&op);
 		op.delta_ms = step;
-		store_do(app.store, &op.op);
+		ask_store(&op.op);
 		provider_wake(app.pool, false);
 	}
 	app.wall_minus_mono = offset;
@@ -395,7 +469,7 @@ static void show_health(void)
 	static struct health health;
 
 	store_status_init(&status);
-	if (store_do(app.store, &status.op) < 0) {
+	if (ask_store(&status.op) < 0) {
 		hal_led_set(HAL_LED_FAULT);
 		return;
 	}
@@ -406,8 +480,8 @@ static void show_health(void)
 									  : lights[health.overall]);
 }
 
-/* Once a second. The watchdog is kicked behind the rest: when the store does not answer, or a lock of the
- * workers is held for ever, this thread hangs here and the device reboots. */
+/* Once a second. The watchdog is kicked behind the rest: when the store does not answer and does not get on, or a
+ * lock of the workers is held for ever, this thread hangs here and the device reboots. */
 static void tick(void)
 {
 	struct store_tick op;
@@ -416,7 +490,7 @@ static void tick(void)
 	watch_clock();
 	store_tick_init(&op);
 	op.batch = HOUSEKEEPING_ROWS;
-	store_do(app.store, &op.op);
+	ask_store(&op.op);
 	watch_link();
 	show_health();
 	if (++app.ticks % LOG_TICKS == 0) log_tick();
@@ -483,7 +557,10 @@ static void serve(const struct settings_source *source)
 		enum hal_wish wish = hal_lifecycle_wait(next);
 
 		if (wish == HAL_WISH_STOP) return;
-		if (wish == HAL_WISH_RELOAD) reload(source);
+		if (wish == HAL_WISH_RELOAD || app.reload_wanted) {
+			app.reload_wanted = false;
+			reload(source);
+		}
 		if (hal_clock_mono_ms() >= next) {
 			tick();
 			next = hal_clock_in(TICK_MS);
@@ -499,6 +576,11 @@ int app_run(const struct settings_source *source)
 	hal_process_harden();
 	hal_lifecycle_init();
 	app.current = 0;
+	app.reload_wanted = false;
+	atomic_store(&app.store_runs, false);
+	atomic_store(&app.stopping, false);
+	hal_mutex_init(&app.lock);
+	hal_cond_init(&app.answered_cond);
 	if (load(now(), source) < 0) return CLI_USAGE;
 	open_log(now());
 	log_info("app", "starting", LOG_TEXT("version", POSTERN_VERSION),
@@ -509,6 +591,7 @@ int app_run(const struct settings_source *source)
 	rc = boot(now());
 	if (rc < 0) {
 		take_down();
+		if (rc == ERR_STOPPING) return CLI_DONE;
 		return rc == ERR_CONFIG || rc == ERR_UNSUPPORTED ? CLI_USAGE : CLI_FAILED;
 	}
 	hal_lifecycle_ready();

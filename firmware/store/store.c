@@ -17,6 +17,11 @@ struct group {
 static struct store the_store;
 static struct group the_group;
 
+int store_progress(struct store *s)
+{
+	return s->config.progress ? s->config.progress(s->config.progress_arg) : 0;
+}
+
 /* ---- claims ---- */
 
 struct store_claim_slot *store_claim_find(struct store *s, int64_t id)
@@ -264,6 +269,7 @@ static int run_together(struct store *s, struct group *g, size_t from, size_t to
 		struct store_op *op = g->ops[i];
 
 		if (!op) continue;
+		store_progress(s);
 		int64_t changes = sqlite3_total_changes64(s->db);
 		rc = op_run(s, op);
 		if (rc < 0 && (s->trouble || sqlite3_total_changes64(s->db) != changes)) goto failed;
@@ -299,6 +305,7 @@ static void run_alone(struct store *s, struct group *g, size_t i)
 	int rc = 0;
 
 	for (int tries = 0; again && tries < TRIES_ALONE; tries++) {
+		store_progress(s);
 		if (!s->db) {
 			rc = s->broken;
 			break;

@@ -44,11 +44,16 @@ struct store_config {
 	int64_t reserve_bytes;
 	int64_t keep_completed_ms, keep_failed_ms, keep_ids_ms, keep_results_ms;
 	int64_t heap_bytes; /* SQLite's hard heap limit; 0: 1.5 MB */
+	/* Called again and again while the store gets on, also in the midst of long work: on the caller's thread
+	 * within store_open, later on the store's. Never waits, never calls the store. An error (ERR_STOPPING)
+	 * breaks off a salvage or the moving of times: both go on or begin anew the next time. NULL: nobody looks. */
+	int (*progress)(void *arg);
+	void *progress_arg;
 };
 
 /* Opens or creates, migrates, salvages when needed, starts the thread. hal_storage_open was called.
  * The one store of the process; *out is valid until store_close.
- * Errors: ERR_NEWER, ERR_BUSY, ERR_NO_SPACE, ERR_READ_ONLY, ERR_IO, ERR_NO_MEMORY. */
+ * Errors: ERR_NEWER, ERR_BUSY, ERR_NO_SPACE, ERR_READ_ONLY, ERR_IO, ERR_NO_MEMORY, what progress answered. */
 int store_open(const struct store_config *config, struct store **out);
 
 /* Ends the thread after all operations handed in were answered (new ones get ERR_STOPPING), checkpoints,

@@ -27,9 +27,10 @@
 #define STORE_GROUP_BYTES LIMIT_store_group_bytes
 #define STORE_CLAIMS      LIMIT_store_claims
 #define STORE_HOLDS       LIMIT_store_holds
-#define STORE_WAL_PAGES   256               /* checkpoint when the WAL has so many */
-#define STORE_WAL_BYTES   LIMIT_store_wal_bytes /* what the WAL can grow to: those, a full group, a job of 1 MB */
-#define STORE_SRC_CHUNK   32768             /* an original is kept in rows of so many bytes */
+#define STORE_WAL_PAGES   256 /* checkpoint when the WAL has so many */
+#define STORE_WAL_BYTES                                                                                      \
+	LIMIT_store_wal_bytes /* what the WAL can grow to: those, a full group, a job of 1 MB */
+#define STORE_SRC_CHUNK 32768 /* an original is kept in rows of so many bytes */
 
 /* Rows of a job in other tables have the job's id in the upper bits of their rowid: they lie together, in the
  * order of jobs, without an index of their own. */
@@ -134,6 +135,8 @@ struct store {
 
 /* ---- store.c ---- */
 struct store_claim_slot *store_claim_find(struct store *s, int64_t id);
+/* The store gets on. An error: what takes long breaks off. */
+int store_progress(struct store *s);
 /* Puts an operation that is not done yet behind all others. */
 #define STORE_AGAIN 1
 

@@ -28,6 +28,19 @@ struct salvage {
 
 /* ---- step 1: rows ---- */
 
+/* Now and then what there is so far is written down: the WAL stays small, and its checkpoint short. */
+static int batch_end(struct salvage *v)
+{
+	struct store *s = v->s;
+	int rc = store_progress(s);
+
+	if (rc < 0 || ++v->in_batch % BATCH_ROWS != 0) return rc;
+	rc = store_commit(s);
+	if (rc < 0 || s->wal_frames < STORE_WAL_PAGES) return rc;
+	s->wal_frames = 0;
+	return store_err(s, sqlite3_wal_checkpoint_v2(s->db, NULL, SQLITE_CHECKPOINT_PASSIVE, NULL, NULL));
+}
+
 static bool is_int(const struct pages_value *v, int64_t min, int64_t max)
 {
 	int64_t n = v->type == PAGES_INT ? v->n : 0;
@@ -92,8 +105,7 @@ static int row_put(struct salvage *v, enum store_sql which, const struct pages_r
 	store_end(st);
 	if (rc < 0) return rc;
 	v->rows += sqlite3_changes(v->s->db) > 0;
-	if (++v->in_batch % BATCH_ROWS == 0) return store_commit(v->s);
-	return 0;
+	return batch_end(v);
 }
 
 static struct str text_of(const struct pages_value *v)
@@ -216,7 +228,7 @@ static int check_jobs(struct salvage *v)
 			if (rc >= 0) rc = store_write(s, SQL_REMOVE_SRC, "i", STORE_SRC_KEY(id, 0));
 			v->lost++;
 		}
-		if (rc >= 0 && ++v->in_batch % BATCH_ROWS == 0) rc = store_commit(s);
+		if (rc >= 0) rc = batch_end(v);
 		if (rc < 0) return rc;
 	}
 	return rc;
@@ -269,6 +281,7 @@ static int add_stubs(struct salvage *v)
 		store_end(st);
 		v->lost++;
 		rc = add_stub(v, id, tenant, message, digest);
+		if (rc >= 0) rc = batch_end(v);
 		if (rc < 0) return rc;
 	}
 	return rc;
@@ -401,6 +414,7 @@ int store_salvage(struct store *s)
 		rc = fill_new(&v);
 	}
 	snprintf(name, sizeof name, STORE_CORRUPT "%u", s->quarantined + 1);
+	if (rc == 0) rc = store_progress(s);
 	if (rc == 0) rc = set_aside(s->quarantined + 1);
 	if (rc == 0) rc = store_db_open(s, STORE_DB);
 	s->trouble = STORE_TROUBLE_NONE;

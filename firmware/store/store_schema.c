@@ -36,6 +36,8 @@ static const char schema_1[] =
  * tables, indexes, and columns at the end; store_pages.c must know the number of columns. */
 static const char *const migrations[STORE_VERSION] = {schema_1};
 
+#define PROGRESS_STEPS 10000 /* of SQLite's machine: a few ms of a slow processor */
+
 static int db_migrate(struct store *s, int64_t version)
 {
 	char sql[64];
@@ -80,6 +82,13 @@ static int wal_grew(void *arg, sqlite3 *db, const char *name, int frames)
 	return SQLITE_OK;
 }
 
+/* One statement may look at the whole database. */
+static int still_running(void *arg)
+{
+	store_progress(arg);
+	return 0;
+}
+
 static int db_configure(struct store *s)
 {
 	static const char always[] =
@@ -90,6 +99,7 @@ static int db_configure(struct store *s)
 
 	sqlite3_db_config(s->db, SQLITE_DBCONFIG_DEFENSIVE, 1, NULL);
 	sqlite3_wal_hook(s->db, wal_grew, s);
+	sqlite3_progress_handler(s->db, PROGRESS_STEPS, still_running, s);
 	snprintf(sql, sizeof sql, "PRAGMA synchronous=%s; PRAGMA journal_size_limit=%d",
 		 s->config.durability_full ? "FULL" : "NORMAL", STORE_WAL_PAGES * STORE_PAGE);
 	int rc = store_exec(s, always);

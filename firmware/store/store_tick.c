@@ -220,6 +220,8 @@ static int clock_move(struct store *s, int64_t delta, int64_t above, int64_t las
 			int commit = store_commit(s);
 			if (commit < 0) return commit;
 			s->before = s->tally;
+			commit = store_progress(s);
+			if (commit < 0) return commit;
 		}
 	} while (rc == 1);
 	return rc;

@@ -9,12 +9,14 @@
 #include <string.h>
 
 #include "base/err.h"
+#include "app/app.h"
 #include "gateway_kit.h"
 #include "hal_clock.h"
 #include "hal_lifecycle.h"
 #include "hal_storage.h"
 #include "smtp_peer.h"
 #include "store/store.h"
+#include "store_kit.h"
 
 #define JOB "{\"to\":[\"user@example.com\"],\"subject\":\"s\",\"body_content\":\"x\"}"
 #define SMTP_INI(ip)                                                                                         \
@@ -350,6 +352,124 @@ static void test_watchdog(void **state)
 	gateway_kit_run(GATEWAY_KIT_INI "[device]\nwatchdog = sim\nled = sim\n", watch, NULL, 0);
 }
 
+/* ---- a long salvage, with the watchdog on ---- */
+
+#define WATCHED    GATEWAY_KIT_INI "[device]\nwatchdog = sim\n"
+#define OLD_JOBS   6000
+#define PAGE_BYTES 4096
+
+static void fill_store(void *arg)
+{
+	struct store_config config = kit_config();
+	struct store *s;
+	char name[32];
+
+	(void)arg;
+	assert_int_equal(hal_storage_open("data"), 0);
+	assert_int_equal(store_open(&config, &s), 0);
+	for (int i = 0; i < OLD_JOBS; i++) {
+		snprintf(name, sizeof(name), "old-%d", i);
+		assert_int_equal(kit_accept(s, name, "of-old", NULL), 0);
+	}
+	store_close(s);
+	hal_storage_close();
+}
+
+static void spoil(int64_t first, int64_t count)
+{
+	static const char zeros[PAGE_BYTES];
+
+	for (int64_t i = first; i < first + count; i++)
+		sim_disk_write("postern.db", i * PAGE_BYTES, zeros, sizeof(zeros));
+}
+
+/* A world where a salvage takes longer than the watchdog waits. */
+static struct sim_config slow_storage(void)
+{
+	struct sim_config config = sim_config_default(3);
+
+	assert_int_equal(sim_run(&config, fill_store, NULL).end, SIM_FINISHED);
+	config.faults.watchdog_ms = 10000;
+	config.faults.disk.sync_ms = 500;
+	return config;
+}
+
+static void test_watchdog_salvage_at_start(void **state)
+{
+	struct sim_config config = slow_storage();
+
+	(void)state;
+	spoil(0, 1);
+	struct sim_result r = gateway_kit_boot(&config, WATCHED, send_one, NULL, 0);
+	if (r.end != SIM_FINISHED) fail_msg("%s", sim_end_text(r.end));
+	assert_true(logged("rows saved"));
+	assert_true(r.time_ms > 20000);
+}
+
+static void meet_damage(void *arg)
+{
+	(void)arg;
+	spoil(sim_disk_size("postern.db") / PAGE_BYTES / 2, 20);
+	for (int i = 0; i < OLD_JOBS && !logged("rows saved"); i += 5) {
+		char path[64];
+
+		snprintf(path, sizeof(path), "/api/emails/%d", i + 1);
+		gateway_kit_http("GET", path, NULL);
+	}
+	send_one(NULL);
+}
+
+static void test_watchdog_salvage_running(void **state)
+{
+	struct sim_config config = slow_storage();
+
+	(void)state;
+	struct sim_result r = gateway_kit_boot(&config, WATCHED, meet_damage, NULL, 0);
+	if (r.end != SIM_FINISHED) fail_msg("%s", sim_end_text(r.end));
+	assert_true(logged("rows saved"));
+	assert_true(r.time_ms > 20000);
+}
+
+/* Being told to stop counts in the midst of it, too. */
+static void stop_soon(void *arg)
+{
+	(void)arg;
+	pause_ms(5000);
+	hal_lifecycle_wish(HAL_WISH_STOP);
+}
+
+static int read_watched(const char *path, void *bytes, size_t cap, unsigned *mode)
+{
+	(void)path;
+	*mode = 0600;
+	if (cap == 0) return 0;
+	memcpy(bytes, WATCHED, sizeof(WATCHED) - 1);
+	return sizeof(WATCHED) - 1;
+}
+
+static void stopped_boot(void *arg)
+{
+	static struct settings_source source = {"postern.ini", NULL, read_watched};
+
+	(void)arg;
+	sim_script_start("stopper", stop_soon, NULL);
+	assert_int_equal(app_run(&source), 0);
+	assert_true(hal_clock_mono_ms() < 15000);
+}
+
+static void test_stop_in_salvage(void **state)
+{
+	struct sim_config config = slow_storage();
+
+	(void)state;
+	spoil(0, 1);
+	assert_int_equal(sim_run(&config, stopped_boot, NULL).end, SIM_FINISHED);
+	assert_false(logged("rows saved"));
+	struct sim_result r = gateway_kit_boot(&config, WATCHED, send_one, NULL, 0);
+	if (r.end != SIM_FINISHED) fail_msg("%s", sim_end_text(r.end));
+	assert_true(logged("rows saved"));
+}
+
 /* ---- the storage is gone ---- */
 
 static void storage_gone(void *arg)
@@ -398,6 +518,9 @@ int main(void)
 		cmocka_unit_test_setup(test_watchdog, setup),
 		cmocka_unit_test_setup(test_no_clock, setup),
 		cmocka_unit_test_setup(test_storage_gone, setup),
+		cmocka_unit_test_setup(test_watchdog_salvage_at_start, setup),
+		cmocka_unit_test_setup(test_watchdog_salvage_running, setup),
+		cmocka_unit_test_setup(test_stop_in_salvage, setup),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
