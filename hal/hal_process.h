@@ -6,6 +6,7 @@
 #ifndef POSTERN_HAL_PROCESS_H
 #define POSTERN_HAL_PROCESS_H
 
+#include <stdbool.h>
 #include <stddef.h>
 
 /* Files are ours only (umask), no core dumps (secrets), no new privileges by exec. Never fails for lack of
@@ -23,6 +24,9 @@ int hal_process_own_dir(const char *path, const char *user);
 /* Lets other users go through a directory of ours to a name that they know; not list it (linux: 0711).
  * Errors: ERR_DENIED. */
 int hal_process_let_pass(const char *path);
+
+/* Whether somebody sees the standard error as it is written: it is a terminal. Any thread. */
+bool hal_process_on_terminal(void);
 
 /* A variable of the environment, NULL when it is not set. Any thread. */
 const char *hal_process_env(const char *name);

@@ -74,6 +74,22 @@ void cli_print(const char *format, ...)
 	va_end(ap);
 }
 
+void cli_progress(const char *format, ...)
+{
+	char text[200] = "";
+	va_list ap;
+
+	if (!hal_process_on_terminal()) return;
+	if (format) {
+		va_start(ap, format);
+		vsnprintf(text, sizeof(text), format, ap);
+		va_end(ap);
+	}
+	/* Back to the line's begin, and what was there before away. */
+	fprintf(stderr, "\r\033[K%s", cli_safe(str_from(text)));
+	fflush(stderr);
+}
+
 /* ---- settings ---- */
 
 static void report_line(void *arg, const char *text)

@@ -58,6 +58,9 @@ bool cli_flag(const struct cli *c, const char *name);
 int cli_fail(int code, const char *format, ...) __attribute__((format(printf, 2, 3)));
 /* To stdout; %s are taken as they are: escape with cli_safe. */
 void cli_print(const char *format, ...) __attribute__((format(printf, 1, 2)));
+/* How far long work has come, over the line of the last call; when the standard error is a terminal. NULL: the
+ * work is over, the line is cleared. */
+void cli_progress(const char *format, ...) __attribute__((format(printf, 1, 2)));
 /* s escaped, in one of a few static buffers that are used in turn. */
 const char *cli_safe(struct str s);
 

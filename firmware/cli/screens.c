@@ -342,16 +342,41 @@ static int change(struct cli *c, const char *id, const char *verb, const char *d
 	return code;
 }
 
-static int requeue_all(struct cli *c)
+/* Jobs a request: each is answered long before its time is over. */
+#define REQUEUE_PIECE 500
+
+/* One piece, from behind *after on; *after is 0 when it was the last. */
+static int requeue_piece(struct cli *c, int64_t *after, int64_t *requeued)
 {
 	struct cli_reply reply;
-	int code = cli_request(c, "POST", "/api/emails/requeue", STR("{\"state\":\"failed\"}"), false,
-			       !c->json, &reply);
+	char body[96];
+	int code;
 
-	if (code != 0) return code;
-	if (c->json) return print_json(&reply);
-	if (cli_reply_ok(&reply, &code))
-		cli_print("%lld jobs are queued again\n", (long long)cli_int(reply.json, "requeued"));
+	snprintf(body, sizeof(body), "{\"state\":\"failed\",\"limit\":%d,\"after\":%lld}", REQUEUE_PIECE,
+		 (long long)*after);
+	code = cli_request(c, "POST", "/api/emails/requeue", str_from(body), false, true, &reply);
+	if (code != 0 || !cli_reply_ok(&reply, &code)) return code;
+	*requeued += cli_int(reply.json, "requeued");
+	*after = cli_int(reply.json, "next");
+	return 0;
+}
+
+static int requeue_all(struct cli *c)
+{
+	int64_t after = 0, requeued = 0;
+	int code;
+
+	do {
+		code = requeue_piece(c, &after, &requeued);
+		if (code == 0 && after > 0) cli_progress("%lld jobs are queued again", (long long)requeued);
+	} while (code == 0 && after > 0);
+	cli_progress(NULL);
+	if (c->json)
+		cli_print("{\"success\":%s,\"requeued\":%lld}\n", code == 0 ? "true" : "false",
+			  (long long)requeued);
+	else if (code == 0 || requeued > 0)
+		cli_print("%lld jobs are queued again%s\n", (long long)requeued,
+			  code == 0 ? "" : ", not all that had failed");
 	return code;
 }
 

@@ -53,6 +53,11 @@ int hal_process_let_pass(const char *path)
 	return chmod(path, 0711) == 0 ? 0 : ERR_DENIED;
 }
 
+bool hal_process_on_terminal(void)
+{
+	return isatty(STDERR_FILENO) == 1;
+}
+
 const char *hal_process_env(const char *name)
 {
 	return getenv(name);

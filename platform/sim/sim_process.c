@@ -30,6 +30,11 @@ int hal_process_let_pass(const char *path)
 	return 0;
 }
 
+bool hal_process_on_terminal(void)
+{
+	return false;
+}
+
 const char *hal_process_env(const char *name)
 {
 	(void)name;

@@ -1,9 +1,11 @@
 """The command line beside a real gateway: exit codes, the drop directory, sockets, reload, requeue, cancel."""
 import json
 import os
+import pty
 import signal
 import socket
 import stat
+import subprocess
 import time
 import unittest
 
@@ -128,6 +130,25 @@ class CliTest(unittest.TestCase):
         results = [i["message"] for i in g.api("GET", "/api/results?after=0")[1]["items"]]
         self.assertTrue(any(r.get("status") == "held" for r in results))
         self.assertFalse(results[-1]["success"])
+
+    def test_requeue_all_in_pieces(self):
+        g = self.gateway({"provider.default": {"type": "maildir", "path": "maildir", "from": "gw@example.com"}})
+        later = {**JOB, "send_at": "2199-01-01T00:00:00Z"}
+        ids = [i["id"] for _ in range(2) for i in g.api("POST", "/api/emails", [later] * 600)[1]["items"]]
+        for id_ in ids:
+            self.assertEqual(g.api("POST", f"/api/emails/{id_}/cancel")[0], 200)
+        ours, theirs = pty.openpty()
+        self.addCleanup(os.close, ours)
+        with os.fdopen(theirs, "wb") as terminal:
+            done = subprocess.run(g.command + ["-c", g.file, "requeue", "--all-failed"], stdout=subprocess.PIPE,
+                                  stderr=terminal, text=True, timeout=60)
+        self.assertEqual((done.returncode, done.stdout), (0, "1200 jobs are queued again\n"))
+        shown = os.read(ours, 65536).decode()
+        self.assertIn("500 jobs", shown, "a person sees how far it is")
+        self.assertIn("1000 jobs", shown)
+        self.assertEqual(g.api("GET", "/api/emails?state=failed")[1]["items"], [])
+        done = g.cli("requeue", "--all-failed", "--json")
+        self.assertEqual((done.returncode, json.loads(done.stdout)["requeued"], done.stderr), (0, 0, ""))
 
     def test_retries_and_results(self):
         sink = self.sink(replies={b"RCPT": [b"451 4.7.1 later"] * 4})
