@@ -99,8 +99,8 @@ static int parse_reply(struct cli_reply *reply)
 	return json_parse(&a, reply->text, reply->len, &reply->json, &error);
 }
 
-int cli_request_quietly(struct cli *c, const char *method, const char *path, struct str body, bool submit,
-			bool parse, struct cli_reply *reply)
+int cli_ask(struct cli *c, const char *method, const char *path, struct str body, bool submit, bool parse,
+	    struct cli_reply *reply)
 {
 	int64_t deadline = hal_clock_in(TIMEOUT_MS);
 	struct hal_socket s;
@@ -111,15 +111,25 @@ int cli_request_quietly(struct cli *c, const char *method, const char *path, str
 		reply_memory = hal_process_memory(REPLY_MAX + JSON_PADDING);
 		json_memory = hal_process_memory(JSON_BYTES);
 	}
-	if (!reply_memory || !json_memory) return cli_fail(CLI_FAILED, "%s", err_text(ERR_NO_MEMORY));
+	if (!reply_memory || !json_memory) return ERR_NO_MEMORY;
 	rc = connect_any(c, &s, submit, deadline);
-	if (rc == ERR_NO_GATEWAY) return CLI_NO_GATEWAY;
-	if (rc < 0) return cli_fail(CLI_FAILED, "%s: %s", c->settings->api.socket, err_text(rc));
+	if (rc < 0) return rc;
+	reply->connected = true;
 	rc = exchange(&s.stream, method, path, body, reply, deadline);
 	hal_stream_close(&s.stream);
-	if (rc < 0) return cli_fail(CLI_FAILED, "the gateway did not answer: %s", err_text(rc));
-	if (parse && parse_reply(reply) < 0) return cli_fail(CLI_FAILED, "the gateway's answer is not JSON");
-	return 0;
+	if (rc == 0 && parse && parse_reply(reply) < 0) rc = ERR_PROTOCOL;
+	return rc;
+}
+
+int cli_request_quietly(struct cli *c, const char *method, const char *path, struct str body, bool submit,
+			bool parse, struct cli_reply *reply)
+{
+	int rc = cli_ask(c, method, path, body, submit, parse, reply);
+
+	if (rc == ERR_NO_GATEWAY) return CLI_NO_GATEWAY;
+	if (rc < 0 && !reply->connected)
+		return cli_fail(CLI_FAILED, "%s: %s", c->settings->api.socket, err_text(rc));
+	return rc < 0 ? cli_fail(CLI_FAILED, "the gateway did not answer: %s", err_text(rc)) : 0;
 }
 
 int cli_request(struct cli *c, const char *method, const char *path, struct str body, bool submit, bool parse,

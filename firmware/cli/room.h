@@ -67,6 +67,7 @@ const char *cli_safe(struct str s);
 /* ---- the gateway (client.c) ---- */
 
 struct cli_reply {
+	bool connected; /* there was a gateway, whether it answered or not */
 	int status;
 	char *text; /* static; json_parse changes it: take `raw` before */
 	size_t len;
@@ -78,7 +79,11 @@ struct cli_reply {
  * Returns 0, or the exit code, and has said why: CLI_NO_GATEWAY, CLI_FAILED. */
 int cli_request(struct cli *c, const char *method, const char *path, struct str body, bool submit, bool parse,
 		struct cli_reply *reply);
-/* As above but says nothing when no gateway answers. */
+/* The same without a word. Returns 0 or an error: ERR_NO_GATEWAY, ERR_PROTOCOL (no answer, or no JSON), those of
+ * hal_local_connect and hal_stream. */
+int cli_ask(struct cli *c, const char *method, const char *path, struct str body, bool submit, bool parse,
+	    struct cli_reply *reply);
+/* As cli_request but says nothing when no gateway answers. */
 int cli_request_quietly(struct cli *c, const char *method, const char *path, struct str body, bool submit,
 			bool parse, struct cli_reply *reply);
 /* Whether the reply is a success; if not, says why and sets *code. */

@@ -14,6 +14,8 @@
 #define POLL_MS 100
 /* How long a gateway that has the storage but no socket yet (or no more) is waited for. */
 #define STARTING_MS 5000
+/* How long --wait goes on without a gateway. */
+#define BACK_MS 60000
 
 static void *memory(size_t bytes)
 {
@@ -131,18 +133,47 @@ static int make_job(struct cli *c, struct str *job)
 
 /* ---- to the gateway ---- */
 
+/* A gateway that ends or starts just now; anything else will not get better. */
+static bool may_come_back(int rc, const struct cli_reply *reply)
+{
+	if (rc == 0) return reply->status == 503;
+	return rc == ERR_NO_GATEWAY || reply->connected;
+}
+
 static int wait_final(struct cli *c, int64_t id)
 {
+	int64_t gone_ms = 0; /* since when no gateway answers; 0: one does */
 	struct cli_reply reply;
 	char path[64];
 	int code;
 
 	snprintf(path, sizeof(path), "/api/emails/%lld", (long long)id);
 	for (;;) {
+		int rc = cli_ask(c, "GET", path, (struct str){0}, false, true, &reply);
+		int64_t now_ms = hal_clock_mono_ms();
 		struct str state;
 
-		code = cli_request(c, "GET", path, (struct str){0}, false, true, &reply);
-		if (code != 0 || !cli_reply_ok(&reply, &code)) return code;
+		if (may_come_back(rc, &reply)) {
+			if (gone_ms == 0) {
+				gone_ms = now_ms;
+				cli_fail(0,
+					 "no gateway answers; job %lld is accepted and will be sent -> "
+					 "waiting for the gateway",
+					 (long long)id);
+			}
+			if (now_ms >= gone_ms + BACK_MS)
+				return cli_fail(CLI_NO_GATEWAY,
+						"the gateway did not come back; job %lld is accepted all the "
+						"same, do not send it again",
+						(long long)id);
+			hal_clock_sleep_until(hal_clock_in(POLL_MS));
+			continue;
+		}
+		gone_ms = 0;
+		if (rc < 0)
+			return cli_fail(CLI_FAILED, "job %lld is accepted, but cannot be watched: %s: %s",
+					(long long)id, c->settings->api.socket, err_text(rc));
+		if (!cli_reply_ok(&reply, &code)) return code;
 		state = cli_str(reply.json, "state");
 		if (str_eq(state, STR("completed"))) return CLI_DONE;
 		if (str_eq(state, STR("failed")))

@@ -66,6 +66,23 @@ class CliTest(unittest.TestCase):
         self.assertEqual(g.cli("status").returncode, 3)
         self.assertEqual(g.cli("list").returncode, 3)
 
+    def test_wait_over_a_restart(self):
+        sink = self.sink()
+        g = self.gateway({"provider.default": {"type": "smtp", "host": "127.0.0.1", "port": 1, "tls": "none",
+                                               "from": "gw@example.com"}})
+        waits = subprocess.Popen(g.command + ["-c", g.file, "send", "--to", "user@example.com", "--text", "x", "--wait"],
+                                 stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        self.addCleanup(waits.kill)
+        self.assertRegex(waits.stdout.readline(), r"^\d+\n$")
+        self.assertEqual(g.stop(), 0)
+        time.sleep(1)
+        self.assertIsNone(waits.poll(), "it goes on waiting")
+        g.write({"provider.default": smtp(sink)})
+        g.start()
+        out, err = waits.communicate(timeout=60)
+        self.assertEqual((waits.returncode, out), (0, ""), err)
+        self.assertIn("accepted", err)
+
     def test_drop_directory(self):
         sink = self.sink()
         g = self.gateway({"provider.default": smtp(sink)}, start=False)
