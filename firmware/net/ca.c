@@ -276,6 +276,16 @@ static int open_source(struct hal_map *m, const char **path)
 	return rc;
 }
 
+void ca_digest(struct digest *d, const char *path)
+{
+	struct hal_map source;
+	int rc = open_source(&source, &path);
+
+	digest_add_field(d, rc < 0 ? str_from(err_text(rc))
+				   : (struct str){(const char *)source.bytes, source.len});
+	if (rc >= 0) hal_map_close(&source);
+}
+
 int ca_open(struct ca_bundle *b, const char *path, struct buf *why)
 {
 	unsigned char digest[DIGEST_SHA256_BYTES], path_digest[DIGEST_SHA256_BYTES];

@@ -9,6 +9,7 @@
 #define POSTERN_NET_CA_H
 
 #include "base/buf.h"
+#include "base/digest.h"
 #include "hal_map.h"
 
 #define CA_DER_MAX 6144 /* bytes of one certificate or key in a file of ours */
@@ -21,6 +22,8 @@ struct ca_bundle {
 /* path NULL or "": the system's bundle. One thread at a time. Errors: as net_tls_config_init. */
 int ca_open(struct ca_bundle *b, const char *path, struct buf *why);
 void ca_close(struct ca_bundle *b);
+/* Adds the bytes of that CA file. */
+void ca_digest(struct digest *d, const char *path);
 
 /* The next certificate from *at (0 at first) whose subject has that hash; false when there is none. */
 bool ca_next(const struct ca_bundle *b, uint32_t hash, uint32_t *at, struct str *der);

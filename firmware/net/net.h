@@ -13,6 +13,7 @@
 #define POSTERN_NET_NET_H
 
 #include "base/buf.h"
+#include "base/digest.h"
 #include "base/limits.h"
 #include "hal_stream.h"
 
@@ -71,6 +72,10 @@ struct net_tls_config {
  * another certificate), ERR_NO_SPACE, ERR_READ_ONLY, ERR_IO (bundle could not be written), ERR_NO_MEMORY,
  * ERR_ENTROPY. */
 int net_tls_config_init(struct net_tls_config *c, const struct net_tls_settings *settings, struct buf *why);
+
+/* SHA-256 over what net_tls_config_init would read now: another one when a file has changed. A file that cannot be
+ * read counts as that. */
+void net_tls_files_digest(const struct net_tls_settings *settings, unsigned char out[DIGEST_SHA256_BYTES]);
 
 /* After the last connection made with it was closed. */
 void net_tls_config_close(struct net_tls_config *c);

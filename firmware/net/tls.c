@@ -309,6 +309,26 @@ int net_tls_config_init(struct net_tls_config *config, const struct net_tls_sett
 	return rc;
 }
 
+static void digest_file(struct digest *d, const char *path)
+{
+	struct hal_map map;
+	int rc = is_set(path) ? hal_map_open(&map, path) : ERR_NOT_FOUND;
+
+	digest_add_field(d, rc < 0 ? str_from(err_text(rc)) : (struct str){(const char *)map.bytes, map.len});
+	if (rc >= 0) hal_map_close(&map);
+}
+
+void net_tls_files_digest(const struct net_tls_settings *settings, unsigned char out[DIGEST_SHA256_BYTES])
+{
+	struct digest d;
+
+	digest_init(&d);
+	digest_file(&d, settings->cert_path);
+	digest_file(&d, settings->key_path);
+	if (settings->side == NET_TLS_CLIENT && !settings->insecure) ca_digest(&d, settings->ca_path);
+	digest_finish(&d, out);
+}
+
 void net_tls_config_close(struct net_tls_config *config)
 {
 	struct config *c = config_of(config);

@@ -123,16 +123,11 @@ void conn_abort_all(struct provider_pool *pool)
 
 static int tls_ready(struct provider *p, struct buf *why)
 {
-	const struct net_tls_settings settings = {
-		.side = NET_TLS_CLIENT,
-		.insecure = !p->spec.tls_verify,
-		.ca_path = p->spec.tls_ca,
-		.cert_path = p->spec.tls_cert,
-		.key_path = p->spec.tls_key,
-	};
+	struct net_tls_settings settings;
 	int rc = 0;
 
 	if (p->spec.tls == SMTP_TLS_NONE) return 0;
+	spec_tls_settings(&p->spec, &settings);
 	hal_mutex_lock(&p->ready_lock);
 	if (!p->tls_ready) rc = net_tls_config_init(&p->tls, &settings, why);
 	if (rc >= 0) p->tls_ready = true;

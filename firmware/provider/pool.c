@@ -246,26 +246,54 @@ static void list_drop(struct provider *const *list, size_t count)
 		if (list[i]->slot == PROVIDER_SLOT_NEW) provider_free(list[i]);
 }
 
+static bool uses_system_only(const struct spec *s)
+{
+	return s->type == SETTINGS_PROVIDER_SMTP && s->tls != SMTP_TLS_NONE && s->tls_verify &&
+	       !s->tls_ca[0] && !s->tls_cert[0] && !s->tls_key[0];
+}
+
+/* What only waits and reads, before the lock is taken: the digests of all TLS files. */
+static int files_look(struct provider_pool *pool, const struct settings *settings)
+{
+	struct reload *l = &pool->reload;
+	int rc = settings->provider_count > PROVIDER_MAX ? ERR_TOO_LARGE : 0;
+	bool system_known = false;
+
+	for (size_t i = 0; rc == 0 && i < settings->provider_count; i++) {
+		rc = spec_make(&l->spec, settings, &settings->provider[i]);
+		if (rc < 0) break;
+		/* The system's bundle is large, and the same for all. */
+		if (!uses_system_only(&l->spec)) {
+			spec_tls_files(&l->spec, l->tls_files[i]);
+			continue;
+		}
+		if (!system_known) spec_tls_files(&l->spec, l->system_files);
+		system_known = true;
+		memcpy(l->tls_files[i], l->system_files, sizeof l->tls_files[i]);
+	}
+	return rc;
+}
+
 /* Under the lock: the list to be. What is new in it is SLOT_NEW; on failure nothing has changed. */
 static int list_make(struct provider_pool *pool, const struct settings *settings, struct provider **list)
 {
-	static struct spec spec; /* guarded by reload_lock: too large for a small stack */
-	int rc = settings->provider_count > PROVIDER_MAX ? ERR_TOO_LARGE : 0;
+	struct spec *spec = &pool->reload.spec;
+	int rc = 0;
 	size_t n;
 
-	for (n = 0; rc == 0 && n < settings->provider_count; n++) {
-		rc = spec_make(&spec, settings, &settings->provider[n]);
+	for (n = 0; n < settings->provider_count; n++) {
+		rc = spec_make(spec, settings, &settings->provider[n]);
 		if (rc < 0) break;
-		list[n] = find_same(pool, &spec);
+		memcpy(spec->tls_files, pool->reload.tls_files[n], sizeof spec->tls_files);
+		list[n] = find_same(pool, spec);
 		if (list[n]) continue;
 		list[n] = slot_find(pool);
 		if (!list[n]) {
 			rc = ERR_BUSY;
 			break;
 		}
-		provider_begin(list[n], &spec);
+		provider_begin(list[n], spec);
 	}
-	explicit_bzero(&spec, sizeof spec);
 	if (rc < 0) list_drop(list, n);
 	return rc;
 }
@@ -349,8 +377,9 @@ int provider_reload(struct provider_pool *pool, const struct settings *settings)
 	int rc;
 
 	hal_mutex_lock(&pool->reload_lock);
+	rc = files_look(pool, settings);
 	hal_mutex_lock(&pool->lock);
-	rc = list_make(pool, settings, list);
+	if (rc == 0) rc = list_make(pool, settings, list);
 	if (rc == 0) {
 		/* The last that can fail: behind it everything is new, before it everything is old. */
 		rc = workers_start(pool, settings);
@@ -362,6 +391,7 @@ int provider_reload(struct provider_pool *pool, const struct settings *settings)
 		hal_cond_broadcast(&pool->wake);
 	}
 	hal_mutex_unlock(&pool->lock);
+	explicit_bzero(&pool->reload.spec, sizeof pool->reload.spec);
 	hal_mutex_unlock(&pool->reload_lock);
 	if (rc == 0) on_work(pool);
 	return rc;

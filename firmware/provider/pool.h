@@ -10,6 +10,7 @@
 #ifndef POSTERN_PROVIDER_POOL_H
 #define POSTERN_PROVIDER_POOL_H
 
+#include "base/digest.h"
 #include "base/json.h"
 #include "hal_clock.h"
 #include "hal_thread.h"
@@ -52,6 +53,7 @@ struct spec {
 	char tls_ca[LIMIT_path + 1];
 	char tls_cert[LIMIT_path + 1];
 	char tls_key[LIMIT_path + 1];
+	unsigned char tls_files[DIGEST_SHA256_BYTES]; /* of what is in them, see spec_tls_files */
 	enum smtp_auth auth;
 	char username[256];
 	char password[1025];
@@ -179,6 +181,11 @@ struct provider_pool {
 	struct hal_cond wake;  /* work, a change, or the stop */
 	struct hal_cond ended; /* a worker has ended */
 	struct hal_mutex reload_lock;
+	struct reload { /* under reload_lock: too large for a small stack */
+		struct spec spec;
+		unsigned char tls_files[PROVIDER_MAX][DIGEST_SHA256_BYTES];
+		unsigned char system_files[DIGEST_SHA256_BYTES];
+	} reload;
 
 	struct retry_policy policy;
 	size_t message_bytes_max;
@@ -219,6 +226,9 @@ void pool_grow(struct provider_pool *pool);
 
 /* spec.c */
 int spec_make(struct spec *out, const struct settings *settings, const struct settings_provider *from);
+void spec_tls_settings(const struct spec *s, struct net_tls_settings *out);
+/* The digest of the files that its TLS is made from: renewed ones make it another spec. Reads them. */
+void spec_tls_files(const struct spec *s, unsigned char out[DIGEST_SHA256_BYTES]);
 struct provider *spec_choose(struct provider_pool *pool, struct str tenant_id, struct str provider_id,
 			     char *why, size_t why_cap);
 const char *spec_alias(const struct provider_pool *pool, struct str name);

@@ -122,6 +122,27 @@ int spec_make(struct spec *out, const struct settings *settings, const struct se
 	return spec_copy_texts(out, settings, from);
 }
 
+void spec_tls_settings(const struct spec *s, struct net_tls_settings *out)
+{
+	*out = (struct net_tls_settings){
+		.side = NET_TLS_CLIENT,
+		.insecure = !s->tls_verify,
+		.ca_path = s->tls_ca,
+		.cert_path = s->tls_cert,
+		.key_path = s->tls_key,
+	};
+}
+
+void spec_tls_files(const struct spec *s, unsigned char out[DIGEST_SHA256_BYTES])
+{
+	struct net_tls_settings settings;
+
+	memset(out, 0, DIGEST_SHA256_BYTES);
+	if (s->type != SETTINGS_PROVIDER_SMTP || s->tls == SMTP_TLS_NONE) return;
+	spec_tls_settings(s, &settings);
+	net_tls_files_digest(&settings, out);
+}
+
 /* ---- choosing ---- */
 
 static bool is_of(const struct provider *p, struct str tenant_id)

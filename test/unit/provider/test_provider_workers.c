@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "base/err.h"
+#include "certs.h"
 #include "hal_clock.h"
 #include "hal_thread.h"
 #include "provider_kit.h"
@@ -593,6 +594,54 @@ static void reload_boot(void *arg)
 }
 BOOT(reload)
 
+#define SECURE                                                                                               \
+	"[provider.one]\ntype=smtp\nhost=10.0.0.1\nport=25\ntls=starttls\nfrom=gw@example.org\n"             \
+	"tls_ca=/certs/trusted.pem\n"
+
+static void copy_file(const char *from, const char *to)
+{
+	static char bytes[64 * 1024];
+	int64_t len = sim_disk_read(from, 0, bytes, sizeof bytes);
+
+	assert_true(len > 0);
+	sim_disk_remove(to);
+	sim_disk_write(to, 0, bytes, (size_t)len);
+}
+
+/* A CA file was renewed in its place: the settings are as they were, a reload reads it all the same. */
+static void renewed_boot(void *arg)
+{
+	static struct net_tls_config server;
+	const struct net_tls_settings tls = {.side = NET_TLS_SERVER, .cert_path = "/certs/address.pem"};
+	char text[200];
+	struct buf why;
+	int64_t id;
+
+	(void)arg;
+	peers();
+	certs_install();
+	copy_file("/certs/other.pem", "/certs/trusted.pem");
+	provider_kit_start(&kit, SECURE);
+	buf_init(&why, text, sizeof text);
+	assert_int_equal(net_tls_config_init(&server, &tls, &why), 0);
+	peer_one.tls = &server;
+	peer_one.caps = peer_one.caps_tls = "STARTTLS";
+	sim_peer_listen("10.0.0.1", 25, smtp_peer_serve, &peer_one);
+	id = provider_kit_mail(&kit, "m1", NULL);
+	(void)provider_kit_await(&kit, id, JOB_PENDING, JOB_REASON_HELD, 5000);
+	provider_kit_reload(&kit, SECURE);
+	hal_clock_sleep_until(hal_clock_in(1000));
+	assert_int_equal(provider_kit_job(&kit, id).state, JOB_PENDING);
+	copy_file("/certs/ca.crt", "/certs/trusted.pem");
+	provider_kit_reload(&kit, SECURE);
+	(void)provider_kit_await(&kit, id, JOB_COMPLETED, JOB_REASON_NONE, 5000);
+	/* What has not changed keeps its connections and numbers. */
+	provider_kit_reload(&kit, SECURE);
+	assert_int_equal(provider_kit_status(&kit, "one").sent, 1);
+	provider_kit_stop(&kit, 1000);
+}
+BOOT(renewed)
+
 static void wait_thread(void *arg)
 {
 	(void)arg;
@@ -696,7 +745,7 @@ int main(int argc, char **argv)
 		cmocka_unit_test(fair),       cmocka_unit_test(shrink),       cmocka_unit_test(stops),
 		cmocka_unit_test(reload),     cmocka_unit_test(rate),         cmocka_unit_test(judge),
 		cmocka_unit_test(split),      cmocka_unit_test(stops_in_dns), cmocka_unit_test(no_link),
-		cmocka_unit_test(stops_idle), cmocka_unit_test(reload_fails),
+		cmocka_unit_test(stops_idle), cmocka_unit_test(reload_fails), cmocka_unit_test(renewed),
 	};
 
 	/* A name pattern picks tests: for looking at one. */
