@@ -45,6 +45,8 @@ static struct {
 	size_t job_bytes; /* that the memory was made for */
 	int64_t wall_minus_mono;
 	bool clock_set, link_up;
+	bool clock_stepped; /* the store has not yet taken this step in: */
+	struct store_clock_stepped clock_step;
 	uint32_t link_generation;
 	unsigned ticks;
 	struct provider_status providers[PROVIDER_MAX];
@@ -282,6 +284,9 @@ static int open_store(const struct settings *s)
 		if (rc == 0) {
 			app.stage = STAGE_STORE;
 			atomic_store(&app.store_runs, true);
+			/* From here on a clock that is set is noticed. */
+			app.wall_minus_mono = hal_clock_wall_ms(&app.clock_set) - hal_clock_mono_ms();
+			app.clock_stepped = false;
 			return 0;
 		}
 		if (rc == ERR_STOPPING) return rc;
@@ -425,24 +430,33 @@ static void take_down(void)
 
 /* ---- the main loop ---- */
 
-static void watch_clock(void)
+/* What the clock shows. False: it was set and the store does not know it yet. */
+static bool watch_clock(int64_t *wall, bool *set)
 {
-	bool set;
-	int64_t offset = hal_clock_wall_ms(&set) - hal_clock_mono_ms();
-	int64_t step = offset - app.wall_minus_mono;
+	*wall = hal_clock_wall_ms(set);
+	int64_t offset = *wall - hal_clock_mono_ms(), step = offset - app.wall_minus_mono;
 
-	if (step > CLOCK_STEP_MS || step < -CLOCK_STEP_MS || set != app.clock_set) {
-		struct store_clock_stepped op;
-
-		log_info("app", "the clock was set -> due times move with it", LOG_INT("by_ms", step),
-			 LOG_BOOL("set", set));
-		store_clock_stepped_init(&op);
-		op.delta_ms = step;
-		ask_store(&op.op);
-		provider_wake(app.pool, false);
+	if (!app.clock_stepped && step <= CLOCK_STEP_MS && step >= -CLOCK_STEP_MS && *set == app.clock_set) {
+		app.wall_minus_mono = offset;
+		return true;
 	}
-	app.wall_minus_mono = offset;
-	app.clock_set = set;
+	/* The same one until it is done: a step that failed half way must not be made twice. */
+	if (!app.clock_stepped) {
+		log_info("app", "the clock was set -> due times move with it", LOG_INT("by_ms", step),
+			 LOG_BOOL("set", *set));
+		store_clock_stepped_init(&app.clock_step);
+		app.clock_step.delta_ms = step;
+		app.clock_step.now_ms = *wall;
+		app.clock_stepped = true;
+		app.clock_set = *set;
+	}
+	if (ask_store(&app.clock_step.op) < 0) return false;
+	app.clock_stepped = false;
+	app.wall_minus_mono += app.clock_step.delta_ms;
+	/* It may have been set once more meanwhile: that is for the next time. */
+	*wall = app.wall_minus_mono + hal_clock_mono_ms();
+	provider_wake(app.pool, false);
+	return true;
 }
 
 static void watch_link(void)
@@ -487,10 +501,9 @@ static void tick(void)
 	struct store_tick op;
 
 	/* First: a clock that was set would else expire everything that waits. */
-	watch_clock();
 	store_tick_init(&op);
 	op.batch = HOUSEKEEPING_ROWS;
-	ask_store(&op.op);
+	if (watch_clock(&op.now_ms, &op.clock_set)) ask_store(&op.op);
 	watch_link();
 	show_health();
 	if (++app.ticks % LOG_TICKS == 0) log_tick();
@@ -552,7 +565,6 @@ static void serve(const struct settings_source *source)
 	hal_link_get(&link);
 	app.link_up = link.up;
 	app.link_generation = link.generation;
-	app.wall_minus_mono = hal_clock_wall_ms(&app.clock_set) - hal_clock_mono_ms();
 	for (;;) {
 		enum hal_wish wish = hal_lifecycle_wait(next);
 

@@ -378,10 +378,14 @@ static void take_group(struct store *s, struct group *g)
 
 	g->count = 0;
 	while (s->head && g->count < STORE_GROUP_OPS) {
+		/* It commits by itself, in pieces: the others must not be in its transaction. */
+		bool alone = s->head->verb == STORE_CLOCK_STEPPED;
+		if (g->count && alone) break;
 		bytes += op_bytes(s->head);
 		if (g->count && bytes > STORE_GROUP_BYTES) break;
 		g->ops[g->count++] = s->head;
 		s->head = s->head->next;
+		if (alone) break;
 	}
 	if (!s->head) s->tail = NULL;
 	if (s->reconfigured) s->config = s->config_next;
@@ -423,6 +427,7 @@ int store_open(const struct store_config *config, struct store **out)
 	*out = NULL;
 	memset(s, 0, sizeof *s);
 	s->config = *config;
+	s->opened_ms = hal_clock_mono_ms();
 	sqlite3_hard_heap_limit64(config->heap_bytes ? config->heap_bytes : STORE_HEAP_BYTES);
 	int rc = open_all(s);
 	if (rc == 0 && !s->read_only) rc = store_continue_clock_step(s);

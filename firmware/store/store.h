@@ -25,8 +25,8 @@
  * into a fresh one, and the store goes on and says so (log, store_status). A newer schema is not damage:
  * ERR_NEWER.
  *
- * Times: *_ms of rows are wall time as hal_clock gives it; a due time moves with the clock when that is set
- * (store_clock_stepped).
+ * Times: *_ms of rows are wall time as hal_clock gives it; when that is set, due times and what was written
+ * while it was wrong move with it (store_clock_stepped).
  *
  * Files below the storage root: postern.db(-wal), reserve, drop/, drop/refused/.
  */
@@ -360,14 +360,20 @@ void store_hold_init(struct store_hold *h);
 struct store_tick {
 	struct store_op op;
 	unsigned batch;
+	int64_t now_ms; /* wall, as the caller last saw it; it has handed in every step before. 0: as it is now */
+	bool clock_set;            /* with now_ms */
 	unsigned expired, removed; /* answers */
 };
 void store_tick_init(struct store_tick *t);
 
-/* The wall clock was set: due times move by delta_ms. */
+/* The wall clock was set: due times move by delta_ms. What ended since the clock was last known, its result and
+ * its identity are as old as they are: their times move too when the clock was set ahead. After an error hand in
+ * the same operation again: it goes on where it stands. */
 struct store_clock_stepped {
 	struct store_op op;
 	int64_t delta_ms;
+	int64_t now_ms; /* wall when that was seen; 0: as it is now */
+	int64_t serial; /* the store's */
 };
 void store_clock_stepped_init(struct store_clock_stepped *c);
 

@@ -125,6 +125,7 @@ struct store {
 	char ident_tenant[128], ident_message[256];
 	int64_t ident_again_ms, expiry_again_ms; /* monotonic */
 	int64_t seen_mono_ms, seen_ms;
+	int64_t opened_ms; /* monotonic */
 
 	/* work space, so that nothing large is on the stack */
 	char event[4096];

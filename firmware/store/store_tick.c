@@ -7,7 +7,7 @@
 #define IDENT_AGAIN_MS   3600000 /* between two walks through all identities */
 #define SEEN_AGAIN_MS    3600000 /* the time is noted once an hour */
 #define WALK_PIECE       256     /* index entries looked at in a step */
-#define CLOCK_PIECE      512     /* jobs moved in one transaction */
+#define CLOCK_PIECE      512     /* rows moved in one transaction, or somewhat more */
 #define CLOCK_SMALL_MS   3600000 /* smaller steps do not touch how long a job may wait */
 #define CLOCK_NOTICED_MS 10000   /* how late at most it is noticed that the clock was set */
 
@@ -183,85 +183,222 @@ static int note_time(struct store *s, int64_t now, bool set)
 	return store_meta_set(s, "seen_ms", seen);
 }
 
-/* One transaction of moving due times. 1: goes on. */
-static int clock_piece(struct store *s, int64_t delta, int64_t above, int64_t last, int64_t *at)
+/* Moving times is done in pieces. Where it stands is written with each: after a power cut or an error it goes on
+ * from there, and nothing moves twice. */
+enum clock_phase { CLOCK_PENDING, CLOCK_COMPLETED, CLOCK_FAILED, CLOCK_EVENTS, CLOCK_IDENTS, CLOCK_DONE };
+
+struct clock_move {
+	int64_t delta;       /* 0: nothing moves */
+	int64_t above, last; /* due times that are later, of jobs up to this one */
+	int64_t from, until; /* times of what has ended */
+	int64_t phase, at;
+	int64_t serial; /* of the operation */
+};
+
+#define CLOCK_FIELDS 8
+static const char *const clock_names[CLOCK_FIELDS] = {"clock_delta", "clock_above", "clock_last",
+						      "clock_from",  "clock_until", "clock_phase",
+						      "clock_at",    "clock_serial"};
+
+static int64_t *clock_field(struct clock_move *m, int i)
 {
-	bool far = delta > CLOCK_SMALL_MS || delta < -CLOCK_SMALL_MS;
+	int64_t *const fields[CLOCK_FIELDS] = {&m->delta, &m->above, &m->last, &m->from,
+					       &m->until, &m->phase, &m->at,   &m->serial};
+
+	return fields[i];
+}
+
+static int clock_load(struct store *s, struct clock_move *m)
+{
+	int rc = 0;
+
+	for (int i = 0; rc >= 0 && i < CLOCK_FIELDS; i++)
+		rc = store_number(s, SQL_META_GET, clock_field(m, i), "z", clock_names[i]);
+	return rc < 0 ? rc : 0;
+}
+
+static int clock_save(struct store *s, struct clock_move *m)
+{
+	int rc = 0;
+
+	for (int i = 0; rc >= 0 && i < CLOCK_FIELDS; i++)
+		rc = store_meta_set(s, clock_names[i], *clock_field(m, i));
+	return rc;
+}
+
+static bool is_far(int64_t delta)
+{
+	return delta > CLOCK_SMALL_MS || delta < -CLOCK_SMALL_MS;
+}
+
+static int clock_query(struct store *s, const struct clock_move *m, sqlite3_stmt **st)
+{
+	switch (m->phase) {
+	case CLOCK_PENDING:
+		return store_query(s, SQL_CLOCK_WALK, st, "iiii", m->at, m->above, I64(is_far(m->delta)),
+				   I64(CLOCK_PIECE));
+	case CLOCK_EVENTS:
+		return store_query(s, SQL_CLOCK_EVENT, st, "iiii", m->at, m->from, m->until,
+				   I64(CLOCK_PIECE));
+	default:
+		return store_query(s, SQL_CLOCK_ENDED, st, "iiiii",
+				   I64(m->phase == CLOCK_COMPLETED ? JOB_COMPLETED : JOB_FAILED), m->at,
+				   m->from, m->until, I64(CLOCK_PIECE));
+	}
+}
+
+static int clock_one(struct store *s, const struct clock_move *m, int64_t id)
+{
+	int64_t now = m->above + m->delta; /* when it moves what has ended, the clock went ahead */
+
+	if (m->phase == CLOCK_PENDING)
+		return store_write(s, SQL_CLOCK_STEP, "iiiii", id, m->delta, m->above, I64(is_far(m->delta)),
+				   m->above - CLOCK_NOTICED_MS);
+	return store_write(s, m->phase == CLOCK_EVENTS ? SQL_CLOCK_EVENT_STEP : SQL_CLOCK_ENDED_STEP, "iii",
+			   id, m->delta, now);
+}
+
+/* A piece of one phase; *rows counts what it has changed. */
+static int clock_piece(struct store *s, struct clock_move *m, unsigned *rows)
+{
 	int64_t ids[CLOCK_PIECE];
 	unsigned count = 0;
 	sqlite3_stmt *st;
-	int rc = store_query(s, SQL_CLOCK_WALK, &st, "iiii", *at, above, I64(far), I64(CLOCK_PIECE));
+	int rc;
 
+	if (m->phase == CLOCK_IDENTS) {
+		rc = store_write(s, SQL_CLOCK_IDENT, "iiii", m->delta, m->above + m->delta, m->from,
+				 m->until);
+		m->phase = CLOCK_DONE;
+		return rc;
+	}
+	rc = clock_query(s, m, &st);
 	while (rc >= 0 && count < CLOCK_PIECE && (rc = store_step(s, st)) == 1)
 		ids[count++] = sqlite3_column_int64(st, 0);
 	store_end(st);
-	for (unsigned i = 0; rc >= 0 && i < count && ids[i] <= last; i++) {
-		rc = store_write(s, SQL_CLOCK_STEP, "iiiii", ids[i], delta, above, I64(far),
-				 above - CLOCK_NOTICED_MS);
-		*at = ids[i];
+	unsigned i = 0;
+	for (; rc >= 0 && i < count && (m->phase != CLOCK_PENDING || ids[i] <= m->last); i++) {
+		rc = clock_one(s, m, ids[i]);
+		m->at = ids[i];
 	}
-	bool more = count == CLOCK_PIECE && *at < last;
-	/* Where it stands is written with each piece: after a power cut it goes on from there, and no job
-	 * moves twice. */
-	if (rc >= 0) rc = store_meta_set(s, "clock_delta", more ? delta : 0);
-	if (rc >= 0 && more) rc = store_meta_set(s, "clock_above", above);
-	if (rc >= 0 && more) rc = store_meta_set(s, "clock_last", last);
-	if (rc >= 0 && more) rc = store_meta_set(s, "clock_at", *at);
-	return rc < 0 ? rc : more;
+	*rows += i;
+	if (i == CLOCK_PIECE) return rc;
+	m->at = 0;
+	m->phase++;
+	if (m->phase > CLOCK_PENDING && m->delta <= CLOCK_SMALL_MS) m->phase = CLOCK_DONE;
+	return rc;
 }
 
-static int clock_move(struct store *s, int64_t delta, int64_t above, int64_t last, int64_t at)
+/* The last piece is left to be committed. */
+static int clock_move(struct store *s, struct clock_move *m)
 {
-	int rc;
+	int64_t delta = m->delta;
+	unsigned rows = 0;
+	int rc = 0;
 
-	do {
-		rc = clock_piece(s, delta, above, last, &at);
-		if (rc == 1) {
-			int commit = store_commit(s);
-			if (commit < 0) return commit;
-			s->before = s->tally;
-			commit = store_progress(s);
-			if (commit < 0) return commit;
-		}
-	} while (rc == 1);
-	return rc;
+	while (rc >= 0 && m->phase != CLOCK_DONE) {
+		rc = clock_piece(s, m, &rows);
+		if (rc < 0 || m->phase == CLOCK_DONE || rows < CLOCK_PIECE) continue;
+		rows = 0;
+		rc = clock_save(s, m);
+		if (rc >= 0) rc = store_commit(s);
+		if (rc < 0) return rc;
+		s->before = s->tally;
+		rc = store_progress(s);
+	}
+	m->delta = 0;
+	if (rc >= 0) rc = clock_save(s, m);
+	m->delta = delta;
+	return rc < 0 ? rc : 0;
+}
+
+/* Since when times were written that are not those of a clock that was set: noted when a start finds it so, for
+ * the power may go before it is set. */
+static int clock_unset(struct store *s)
+{
+	bool set;
+	int64_t now = hal_clock_wall_ms(&set), since;
+	int rc = store_number(s, SQL_META_GET, &since, "z", "unset_ms");
+
+	if (rc < 0 || (!set && since) || (set && !since)) return rc < 0 ? rc : 0;
+	if (set && now - since > CLOCK_SMALL_MS) {
+		/* It was set while nobody looked. How long the power was off is not known: what was written
+		 * before is taken for as young as it can be. */
+		struct clock_move m = {.delta = now - since,
+				       .above = since,
+				       .last = s->tally.last_id,
+				       .from = since,
+				       .until = now - CLOCK_NOTICED_MS};
+		rc = clock_move(s, &m);
+	}
+	if (rc >= 0) rc = store_meta_set(s, "unset_ms", set ? 0 : now);
+	return rc < 0 ? rc : store_commit(s);
 }
 
 int store_continue_clock_step(struct store *s)
 {
-	int64_t delta, above, last, at;
+	struct clock_move m;
 	int rc = store_number(s, SQL_META_GET, &s->seen_ms, "z", "seen_ms");
 
 	if (rc >= 0 && s->seen_ms) hal_clock_floor_raise(s->seen_ms);
-	if (rc >= 0) rc = store_number(s, SQL_META_GET, &delta, "z", "clock_delta");
-	if (rc < 0 || !delta) return rc < 0 ? rc : 0;
-	rc = store_number(s, SQL_META_GET, &above, "z", "clock_above");
-	if (rc >= 0) rc = store_number(s, SQL_META_GET, &last, "z", "clock_last");
-	if (rc >= 0) rc = store_number(s, SQL_META_GET, &at, "z", "clock_at");
-	if (rc >= 0) rc = clock_move(s, delta, above, last, at);
-	if (rc >= 0) rc = store_commit(s);
+	if (rc >= 0) rc = clock_load(s, &m);
+	if (rc >= 0 && m.delta) {
+		rc = clock_move(s, &m);
+		if (rc >= 0) rc = store_commit(s);
+	}
+	return rc < 0 ? rc : clock_unset(s);
+}
+
+/* The move that this operation asks for. */
+static int clock_begin(struct store *s, const struct store_clock_stepped *c, int64_t now,
+		       struct clock_move *m)
+{
+	int64_t before = now - c->delta_ms, unset;
+	int rc = store_number(s, SQL_META_GET, &unset, "z", "unset_ms");
+
+	/* What is due stays due: only times after both the old and the new now, or the old one, move. */
+	*m = (struct clock_move){.delta = c->delta_ms,
+				 .above = before < now ? before : now,
+				 .last = s->tally.last_id,
+				 .from = before - (hal_clock_mono_ms() - s->opened_ms) - CLOCK_NOTICED_MS,
+				 .until = before,
+				 .serial = c->serial};
+	if (unset) {
+		if (unset < m->from) m->from = unset;
+		m->until = now - CLOCK_NOTICED_MS;
+	}
+	if (m->from < 1) m->from = 1;
 	return rc < 0 ? rc : 0;
 }
 
 int store_op_clock_stepped(struct store *s, struct store_clock_stepped *c)
 {
+	struct clock_move m;
 	bool set;
-	int64_t now = hal_clock_wall_ms(&set), before = now - c->delta_ms;
-	int rc = store_commit(s); /* it commits by itself, in pieces */
+	int64_t now = hal_clock_wall_ms(&set);
+	int rc = clock_load(s, &m);
 
-	if (rc < 0 || c->delta_ms == 0) return rc;
-	s->before = s->tally;
-	/* What is due stays due: only times after both the old and the new now, or the old one, move. */
-	rc = clock_move(s, c->delta_ms, before < now ? before : now, s->tally.last_id, 0);
-	if (rc < 0) return rc;
-	if (set && now < s->seen_ms) {
+	if (c->now_ms) now = c->now_ms;
+	/* One that failed on its way, this one or another, goes on. */
+	if (rc >= 0 && m.delta) rc = clock_move(s, &m);
+	if (rc >= 0 && c->delta_ms && (!c->serial || m.serial != c->serial)) {
+		c->serial = m.serial + 1;
+		rc = clock_begin(s, c, now, &m);
+		if (rc >= 0) rc = clock_move(s, &m);
+	}
+	if (rc >= 0 && set) rc = store_meta_set(s, "unset_ms", 0);
+	if (rc >= 0 && set && now < s->seen_ms) {
 		s->seen_ms = now;
 		rc = store_meta_set(s, "seen_ms", now);
 	}
+	if (rc < 0) return rc;
+	int64_t *success = &s->tally.last_success_ms;
+	if (c->delta_ms > CLOCK_SMALL_MS && *success >= m.from && *success <= m.until)
+		*success = *success + c->delta_ms < now ? *success + c->delta_ms : now;
 	s->tally.next_expiry_ms = now;
 	s->expiry_again_ms = 0;
 	s->wake = true;
-	return rc;
+	return 0;
 }
 
 /* ---- providers that hold ---- */
@@ -390,6 +527,12 @@ int store_op_tick(struct store *s, struct store_tick *t)
 	int64_t now = hal_clock_wall_ms(&set);
 	int rc = 0;
 
+	/* The clock may have been set since the caller looked; then it has not handed in the step yet, and what
+	 * waits would expire. */
+	if (t->now_ms) {
+		now = t->now_ms;
+		set = t->clock_set;
+	}
 	t->expired = t->removed = 0;
 	if (s->read_only) return 0;
 	/* While the time is not known nothing is old. */

@@ -300,12 +300,18 @@ static void no_clock(void *arg)
 	(void)arg;
 	sim_clock_jump(-50LL * 365 * 24 * 3600 * 1000);
 	pause_ms(2500);
+	gateway_kit_await(gateway_kit_post(JOB), "completed", 10000);
 	one->replies[PEER_MAIL] = "451 later";
-	one->only_mail = 1;
+	one->only_mail = 2;
 	id = gateway_kit_post(JOB);
 	pause_ms(500);
 	sim_clock_set();
 	gateway_kit_await(id, "completed", 60000);
+	/* What was done before is not 50 years old. */
+	pause_ms(5000);
+	assert_int_equal(gateway_kit_http("GET", "/api/emails/1", NULL), 200);
+	assert_int_equal(gateway_kit_http("GET", "/api/results?after=0", NULL), 200);
+	assert_non_null(strstr(gateway_kit_reply, "\"seq\":1,"));
 }
 
 static void test_no_clock(void **state)

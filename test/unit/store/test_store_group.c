@@ -14,6 +14,7 @@
 #include "hal_storage.h"
 #include "hal_thread.h"
 #include "sim/sim.h"
+#include "sim/sim_world.h"
 #include "store_kit.h"
 
 #define SUBMITTERS 64
@@ -397,6 +398,120 @@ static void test_clock_stepped(void **state)
 	assert_int_equal(claimed.id, retry);
 }
 
+/* Results, ended jobs and identities that got the time of a clock that was not set are as old as they are. */
+static void end_two(const char *one, const char *two)
+{
+	int64_t id;
+
+	assert_int_equal(kit_accept(s, one, "p", &id), 0);
+	assert_int_equal(kit_claim(s, "p", &claimed), 1);
+	assert_int_equal(kit_finish(s, id, JOB_COMPLETED, JOB_REASON_NONE, 0), 0);
+	assert_int_equal(kit_accept(s, two, "p", &id), 0);
+	assert_int_equal(kit_claim(s, "p", &claimed), 1);
+	assert_int_equal(kit_finish(s, id, JOB_FAILED, JOB_REASON_REFUSED, 0), 0);
+}
+
+static void purge_completed(void)
+{
+	struct store_purge p;
+
+	store_purge_init(&p);
+	p.state = JOB_COMPLETED;
+	p.older_than_ms = hal_clock_wall_ms(NULL) + 1;
+	p.batch = 10;
+	assert_int_equal(store_do(s, &p.op), 0);
+	assert_int_equal(p.count, 2);
+}
+
+static void test_clock_stepped_ended(void **state)
+{
+	(void)state;
+	bool known;
+
+	end_two("old-1", "old-2"); /* with the right time, by a start before */
+	store_close(s);
+	pass_time(KIT_DAY_MS);
+	assert_int_equal(store_open(&config, &s), 0);
+	end_two("m1", "m2");
+	purge_completed();
+	end_two("m3", "m4");
+	pass_time(60000);
+	step_clock(20000 * KIT_DAY_MS);
+	for (int i = 0; i < 10; i++)
+		kit_tick(s, 100);
+	assert_int_equal(kit_status(s).count[JOB_COMPLETED], 1);
+	assert_int_equal(kit_status(s).count[JOB_FAILED], 2);
+	assert_int_equal(kit_status(s).events_waiting, 4);
+	assert_true(kit_status(s).last_success_ms > hal_clock_wall_ms(NULL) - 100000);
+	kit_job_make(&job, "m1", 1, 700);
+	assert_int_equal(kit_accept_job(s, &job, "p", NULL, &known), 0);
+	assert_true(known);
+	pass_time(8 * KIT_DAY_MS);
+	kit_tick(s, 100);
+	assert_int_equal(kit_status(s).events_waiting, 0);
+	pass_time(83 * KIT_DAY_MS);
+	for (int i = 0; i < 10; i++)
+		kit_tick(s, 100);
+	assert_int_equal(kit_status(s).count[JOB_FAILED], 0);
+}
+
+/* The tick judges by the time that its caller knows of: what it was not told about expires nothing. */
+static void test_tick_of_the_caller(void **state)
+{
+	struct store_tick t;
+	int64_t now = hal_clock_wall_ms(NULL);
+
+	(void)state;
+	assert_int_equal(kit_accept(s, "m1", "p", NULL), 0);
+	sim_clock_jump(365 * KIT_DAY_MS);
+	store_tick_init(&t);
+	t.batch = 10;
+	t.now_ms = now;
+	t.clock_set = true;
+	assert_int_equal(store_do(s, &t.op), 0);
+	assert_int_equal(t.expired, 0);
+	step_clock(0);
+	t.now_ms = 0;
+	assert_int_equal(store_do(s, &t.op), 0);
+	assert_int_equal(t.expired, 1);
+}
+
+/* Moved once, whatever failed on the way. */
+static void test_clock_step_fails(void **state)
+{
+	enum { MANY = 1200, DUE_MS = 7200000 };
+	int64_t now = hal_clock_wall_ms(NULL), id[MANY], moved = 0;
+	char name[16];
+
+	(void)state;
+	for (int i = 0; i < MANY; i++) {
+		sprintf(name, "m%d", i);
+		assert_int_equal(kit_accept(s, name, "p", &id[i]), 0);
+		assert_int_equal(kit_claim(s, "p", &claimed), 1);
+		assert_int_equal(kit_finish(s, id[i], JOB_PENDING, JOB_REASON_RETRY, now + DUE_MS), 0);
+	}
+	for (int at = 1; at <= 6; at++) {
+		struct store_clock_stepped c;
+
+		sim_clock_jump(3600000);
+		moved += 3600000;
+		store_clock_stepped_init(&c);
+		c.delta_ms = 3600000;
+		sim_faults()->disk.fail_calls = SIM_DISK_SYNC;
+		sim_faults()->disk.fail_err = ERR_IO;
+		sim_faults()->disk.fail_at = (uint64_t)at + sim_world.disk_calls;
+		while (store_do(s, &c.op) < 0)
+			pass_time(500);
+		sim_faults()->disk.fail_at = 0;
+		for (int i = 0; i < MANY; i++) {
+			assert_int_equal(kit_get(s, id[i], &seen), 0);
+			if (seen.due_ms != now + DUE_MS + moved)
+				fail_msg("sync %d, job %d: %lld ms off", at, i,
+					 (long long)(seen.due_ms - now - DUE_MS - moved));
+		}
+	}
+}
+
 /* ---- schema ---- */
 
 static void run_sql(const char *sql)
@@ -463,6 +578,9 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_read_only, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_retention, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_clock_stepped, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_clock_stepped_ended, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_tick_of_the_caller, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_clock_step_fails, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_newer_schema, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_migration, setup, teardown),
 	};
