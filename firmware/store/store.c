@@ -108,14 +108,23 @@ static bool reopen(struct store *s)
 	return true;
 }
 
-/* After a group failed and was rolled back. True: the cause is gone, trying again makes sense. */
-static bool heal(struct store *s)
+/* The reserve is for ending what was accepted, for the clock's step (without it accepted jobs would expire), and
+ * for what makes room; a submission that finds no space is refused and leaves it alone. */
+static bool may_spend_reserve(const struct store_op *op)
+{
+	return op && (op->verb == STORE_FINISH || op->verb == STORE_CANCEL || op->verb == STORE_PURGE ||
+		      op->verb == STORE_CLOCK_STEPPED);
+}
+
+/* After a group failed and was rolled back; op: when it was that one alone. True: the cause is gone, trying
+ * again makes sense. */
+static bool heal(struct store *s, const struct store_op *op)
 {
 	enum store_trouble trouble = s->trouble;
 
 	s->trouble = STORE_TROUBLE_NONE;
 	switch (trouble) {
-	case STORE_TROUBLE_FULL: return store_space_yield(s);
+	case STORE_TROUBLE_FULL: return may_spend_reserve(op) && store_space_yield(s);
 	case STORE_TROUBLE_IO:
 		store_db_close(s, false);
 		reopen(s);
@@ -145,8 +154,11 @@ static void checkpoint(struct store *s)
 	s->wal_frames = 0;
 	if (rc == SQLITE_OK) return;
 	store_err(s, rc);
-	log_warn("store", "checkpoint failed -> reopened", LOG_INT("sqlite", rc));
-	heal(s);
+	if (s->trouble == STORE_TROUBLE_FULL)
+		log_warn("store", "no space for a checkpoint -> put off");
+	else
+		log_warn("store", "checkpoint failed -> reopened", LOG_INT("sqlite", rc));
+	heal(s, NULL);
 }
 
 /* ---- a group ---- */
@@ -281,12 +293,14 @@ static int run_together(struct store *s, struct group *g, size_t from, size_t to
 			answer(s, &g->ops[i]);
 		}
 	}
-	s->groups += s->in_tx;
+	bool wrote = s->in_tx;
+	s->groups += wrote;
 	rc = store_commit(s);
 	if (rc < 0) {
 		*unsure = s->trouble == STORE_TROUBLE_IO;
 		goto failed;
 	}
+	if (wrote) s->stuck = false;
 	claims_settle(s, true);
 	for (size_t i = from; i < to; i++) {
 		if (g->ops[i]) op_settle(g->ops[i]);
@@ -312,12 +326,24 @@ static void run_alone(struct store *s, struct group *g, size_t i)
 		}
 		rc = run_together(s, g, i, i + 1, &unsure);
 		if (rc == 0) break;
-		again = heal(s) && !unsure;
+		again = heal(s, g->ops[i]) && !unsure;
 	}
 	if (!g->ops[i]) return;
 	if (rc < 0) g->ops[i]->rc = rc;
+	if (g->ops[i]->verb == STORE_FINISH) s->stuck = rc == ERR_NO_SPACE;
 	answer(s, &g->ops[i]);
 	checkpoint(s);
+}
+
+/* A file system that became read-only is mounted again by somebody, or the reason has gone: looked at now and
+ * then, and the database opened anew. */
+static bool is_writable_again(struct store *s)
+{
+	if (!s->read_only) return false;
+	s->retry_at_ms = hal_clock_in(RETRY_LAST_MS);
+	if (!store_is_writable()) return false;
+	store_db_close(s, false);
+	return true;
 }
 
 /* Only what needs no database. */
@@ -337,7 +363,7 @@ static void run_group(struct store *s, struct group *g)
 {
 	bool unsure;
 
-	if (!s->db && hal_clock_mono_ms() >= s->retry_at_ms) reopen(s);
+	if (hal_clock_mono_ms() >= s->retry_at_ms && (!s->db || is_writable_again(s))) reopen(s);
 	s->grouped_ops += (int64_t)g->count;
 	if (!s->db) {
 		run_broken(s, g);
@@ -349,7 +375,7 @@ static void run_group(struct store *s, struct group *g)
 		answer_all(s, g);
 		return;
 	}
-	heal(s);
+	heal(s, NULL);
 	for (size_t i = 0; i < g->count; i++) {
 		if (!g->ops[i]) continue;
 		if (!unsure) {
@@ -430,6 +456,11 @@ int store_open(const struct store_config *config, struct store **out)
 	s->opened_ms = hal_clock_mono_ms();
 	sqlite3_hard_heap_limit64(config->heap_bytes ? config->heap_bytes : STORE_HEAP_BYTES);
 	int rc = open_all(s);
+	/* The last frame of a WAL from before may share a sector with the next one to be written, and a power cut
+	 * in the middle of that write would spoil both: nothing is built on it. A full disk can wait. */
+	if (rc == 0 && write_anew(s) < 0 && s->trouble != STORE_TROUBLE_FULL) rc = ERR_IO;
+	if (s->trouble == STORE_TROUBLE_FULL) store_rollback(s);
+	s->trouble = STORE_TROUBLE_NONE;
 	if (rc == 0 && !s->read_only) rc = store_continue_clock_step(s);
 	if (rc < 0) {
 		store_db_close(s, false);

@@ -143,7 +143,7 @@ struct store_claimed {
 
 /* Claims up to cap jobs of one provider that are due, high priority first, then oldest due time. 0 jobs is no
  * error: then next_due_ms says when the next one will be due (wall ms; 0: none known). A claim ends with
- * STORE_FINISH or STORE_RELEASE. */
+ * STORE_FINISH or STORE_RELEASE. Errors: ERR_NO_SPACE (there is no room to write down how it would end). */
 struct store_claim {
 	struct store_op op;
 	struct str provider;

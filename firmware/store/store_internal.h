@@ -102,6 +102,7 @@ struct store {
 	bool full;      /* the last submission was refused for space */
 	bool read_only;
 	bool reserve_there;
+	bool stuck;           /* the last end of an attempt could not be written for lack of space */
 	bool over;                           /* max_page_count was lifted to let a finish through */
 	bool wake;                           /* jobs became due in this group */
 	int broken;                          /* why db is NULL */
@@ -173,6 +174,8 @@ void store_finalize_all(struct store *s);
 /* Opens the database named, sets it up, creates or migrates. s->db is NULL after an error.
  * Errors: ERR_NEWER, ERR_CORRUPT, ERR_BUSY, ERR_NO_SPACE, ERR_READ_ONLY, ERR_IO, ERR_NO_MEMORY. */
 int store_db_open(struct store *s, const char *name);
+/* Whether the file system takes a file now. */
+bool store_is_writable(void);
 /* gently: with a checkpoint. Otherwise the files stay as they are. */
 void store_db_close(struct store *s, bool gently);
 /* Counts what is kept in memory. */
@@ -225,6 +228,9 @@ int store_continue_clock_step(struct store *s);
 void store_space_measure(struct store *s);
 /* Room for a submission of so many bytes? Errors: ERR_FULL, ERR_NO_SPACE. */
 int store_space_admit(struct store *s, int64_t bytes);
+/* Is there room to write down how an attempt ends? Without it nothing may be sent: it would be sent again and
+ * again. */
+bool store_space_can_finish(const struct store *s);
 /* After SQLITE_FULL: makes room in every way there is; true when it is worth another try. */
 bool store_space_yield(struct store *s);
 /* batch 0: only looks after the reserve. */

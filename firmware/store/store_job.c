@@ -291,6 +291,7 @@ int store_op_claim(struct store *s, struct store_claim *c)
 
 	c->count = 0;
 	c->next_due_ms = 0;
+	if (!store_space_can_finish(s)) return ERR_NO_SPACE;
 	for (int p = 0; rc >= 0 && p < JOB_PRIORITY_COUNT && c->count < c->cap; p++)
 		rc = claim_priority(s, c, (enum job_priority)p, now);
 	if (rc < 0) return rc;

@@ -159,6 +159,16 @@ static int db_connect(struct store *s, const char *name, bool immutable)
 	return store_err(s, rc);
 }
 
+bool store_is_writable(void)
+{
+	struct hal_file probe;
+
+	int rc = hal_file_open(&probe, "postern.probe", HAL_FILE_CREATE);
+	if (rc == 0) hal_file_close(&probe);
+	if (rc == 0 || rc == ERR_EXISTS) hal_storage_remove("postern.probe");
+	return rc != ERR_READ_ONLY;
+}
+
 int store_db_open(struct store *s, const char *name)
 {
 	s->trouble = STORE_TROUBLE_NONE;
@@ -173,12 +183,7 @@ int store_db_open(struct store *s, const char *name)
 	snprintf(wal, sizeof wal, "%s-wal", name);
 	if ((rc != ERR_IO && rc != ERR_READ_ONLY) || hal_storage_size(name) <= 0 || hal_storage_size(wal) > 0)
 		goto out;
-	struct hal_file probe;
-	if (hal_file_open(&probe, "postern.probe", HAL_FILE_CREATE) != ERR_READ_ONLY) {
-		hal_file_close(&probe);
-		hal_storage_remove("postern.probe");
-		goto out;
-	}
+	if (store_is_writable()) goto out;
 	store_db_close(s, false);
 	rc = db_connect(s, name, true);
 	if (rc == 0) rc = db_set_up(s);

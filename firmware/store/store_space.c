@@ -11,7 +11,8 @@
 	1024 /* beyond its original: its row, index entries, identity, and pages that are not full */
 #define FINISH_BYTES                                                                                         \
 	384 /* set aside for each waiting job: its tries and results; more than that is in the reserve */
-#define EVICT_AT_ONCE 8
+#define FINISH_ROOM_BYTES (128 * 1024) /* a group of ends in the WAL */
+#define EVICT_AT_ONCE     8
 
 void store_space_limit(struct store *s)
 {
@@ -98,12 +99,24 @@ int store_space_admit(struct store *s, int64_t bytes)
 	return 0;
 }
 
+bool store_space_can_finish(const struct store *s)
+{
+	struct hal_storage_info info;
+
+	if (s->stuck) return false;
+	if (s->reserve_there || s->config.reserve_bytes <= 0) return true;
+	/* The reserve is spent (perhaps by an earlier start): what is left now is all there is. */
+	return hal_storage_info(&info) < 0 || info.free_bytes >= FINISH_ROOM_BYTES;
+}
+
 bool store_space_yield(struct store *s)
 {
-	if (s->reserve_there && hal_storage_remove(STORE_RESERVE) == 0) {
+	if (s->reserve_there) {
 		s->reserve_there = false;
-		log_warn("store", "file system full -> reserve given up");
-		return true;
+		if (hal_storage_remove(STORE_RESERVE) == 0) {
+			log_warn("store", "file system full -> reserve given up");
+			return true;
+		}
 	}
 	if (!s->over) {
 		/* max_bytes was reached in spite of the reserve: what is accepted must be finished all the
@@ -129,7 +142,7 @@ static void keep_reserve(struct store *s)
 	int rc = hal_storage_reserve(STORE_RESERVE, s->config.reserve_bytes);
 	s->reserve_there = rc == 0;
 	if (rc == 0)
-		s->full = false;
+		s->full = s->stuck = false;
 	else
 		hal_storage_remove(STORE_RESERVE);
 }

@@ -186,7 +186,9 @@ static int64_t disk_used(void)
 	struct hal_storage_info before;
 
 	assert_int_equal(hal_storage_info(&before), 0);
-	return (64 << 20) - before.free_bytes;
+	int64_t capacity = sim_faults()->disk.capacity_bytes;
+
+	return (capacity ? capacity : 64 << 20) - before.free_bytes;
 }
 
 static void test_full(void **state)
@@ -253,23 +255,42 @@ static void test_completed_make_room(void **state)
 	assert_true(disk_used() <= config.max_bytes);
 }
 
+/* The end of an attempt that takes room: a result of 3 KB. */
+static int end_with_a_tale(int64_t id)
+{
+	static char tale[3000];
+	struct store_finish f;
+
+	memset(tale, 'x', sizeof tale);
+	store_finish_init(&f);
+	f.id = id;
+	f.state = JOB_COMPLETED;
+	f.counted = f.publish = true;
+	f.started_ms = f.ended_ms = hal_clock_wall_ms(NULL);
+	f.event = (struct str){tale, sizeof tale};
+	return store_do(s, &f.op);
+}
+
 static void test_file_system_full(void **state)
 {
 	(void)state;
 	int rc;
 
 	/* others have written the rest of the disk */
-	int n = fill("a", 20, &rc);
-	assert_int_equal(n, 20);
+	int n = fill("a", 1200, &rc);
+	assert_int_equal(n, 1200);
 	sim_faults()->disk.capacity_bytes = disk_used() + 8192;
 	fill("b", 100, &rc);
 	assert_true(rc == ERR_NO_SPACE || rc == ERR_FULL);
-	assert_true(kit_status(s).reserve_used);
+	/* a submission that finds no room leaves the reserve to those who end */
+	assert_false(kit_status(s).reserve_used);
+	sim_faults()->disk.capacity_bytes = disk_used();
 	while (kit_claim(s, "p", &claimed) == 1) {
 		assert_int_equal(kit_finish(s, claimed.id, JOB_COMPLETED, JOB_REASON_NONE, 0), 0);
 		n--;
 	}
 	assert_true(n <= 0);
+	assert_true(kit_status(s).reserve_used);
 	fill("c", 1, &rc);
 	assert_int_equal(rc, ERR_NO_SPACE);
 	sim_faults()->disk.capacity_bytes = 0;
@@ -277,6 +298,34 @@ static void test_file_system_full(void **state)
 	assert_false(kit_status(s).reserve_used);
 	fill("c", 1, &rc);
 	assert_int_equal(rc, 0);
+}
+
+/* The disk is so full that no end can be written, reserve and all: nothing more is handed out to be sent, before
+ * and after a start, until there is room. */
+static void test_no_room_for_an_end(void **state)
+{
+	(void)state;
+	int rc, n = 0;
+
+	assert_int_equal(fill("a", 1200, &rc), 1200);
+	hal_storage_remove("reserve");
+	while (n < 1200 && kit_claim(s, "p", &claimed) == 1) {
+		sim_faults()->disk.capacity_bytes = disk_used();
+		rc = end_with_a_tale(claimed.id);
+		if (rc < 0) break;
+		n++;
+	}
+	assert_int_equal(rc, ERR_NO_SPACE);
+	int64_t in_hand = claimed.id;
+	assert_int_equal(kit_claim(s, "p", &claimed), ERR_NO_SPACE);
+	store_close(s);
+	assert_int_equal(store_open(&config, &s), 0);
+	assert_int_equal(kit_claim(s, "p", &claimed), ERR_NO_SPACE);
+	sim_faults()->disk.capacity_bytes = 0;
+	kit_tick(s, 10);
+	assert_int_equal(kit_claim(s, "p", &claimed), 1);
+	assert_int_equal(claimed.id, in_hand);
+	assert_int_equal(end_with_a_tale(claimed.id), 0);
 }
 
 static void test_read_only(void **state)
@@ -293,10 +342,12 @@ static void test_read_only(void **state)
 	assert_int_equal(kit_get(s, id, &seen), 0);
 	assert_string_equal(seen.message_id, "m1");
 	assert_int_equal(kit_accept(s, "m2", "p", NULL), ERR_READ_ONLY);
-	store_close(s);
+	/* mounted read-write again: noticed without a start */
 	sim_faults()->disk.read_only = false;
-	assert_int_equal(store_open(&config, &s), 0);
+	pass_time(60000);
+	kit_accept(s, "m2", "p", NULL);
 	assert_int_equal(kit_accept(s, "m2", "p", NULL), 0);
+	assert_false(kit_status(s).read_only);
 	/* under a running store */
 	sim_faults()->disk.fail_calls = SIM_DISK_WRITE | SIM_DISK_CREATE;
 	sim_faults()->disk.fail_at = 1;
@@ -575,6 +626,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_full, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_completed_make_room, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_file_system_full, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_no_room_for_an_end, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_read_only, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_retention, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_clock_stepped, setup, teardown),
