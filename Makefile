@@ -84,7 +84,7 @@ deps: $(DEPS_OK) $(cmocka.out)/.ok ## fetch and build the libraries of TC
 # ---- Own code ----------------------------------------------------------------------------------
 
 OWN := -std=c11 -D_GNU_SOURCE -D_FILE_OFFSET_BITS=64 -Wall -Wextra -Wpedantic -Wconversion -Wshadow -Werror \
-	-ffile-prefix-map=$(CURDIR)=. -ffile-prefix-map=$(CACHE)=deps $(TC_OWN)
+	-Wdate-time -ffile-prefix-map=$(CURDIR)=. -ffile-prefix-map=$(CACHE)=deps $(TC_OWN)
 INC := -Ifirmware -Ihal -Iplatform -Iconfig -I$(B)/gen $(DEPS_INC)
 COMPILE := $(CC) $(TC_CFLAGS) $(OWN) $(INC)
 LINK := $(CC) $(TC_CFLAGS) $(TC_LDFLAGS)

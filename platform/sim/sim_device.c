@@ -152,7 +152,8 @@ void hal_log_line(int level, const char *line, size_t len)
 {
 	struct sim_lasting *l = sim_lasting();
 
-	if (sim_world.print_log)
+	/* Outside of a boot nobody reads the log: a failed CHECK must be seen all the same. */
+	if (sim_world.print_log || (level == 0 && !sim_world.up))
 		fprintf(stderr, "%8lld %-15s %d %.*s\n", (long long)sim_world.now_ms, sim_self_name(), level,
 			(int)len, line);
 	if (l->log_len + len + 4 > SIM_LOG_BYTES) return;

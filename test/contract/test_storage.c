@@ -115,6 +115,38 @@ TEST(rename_replaces)
 	assert_true(hal_storage_size("a") == ERR_NOT_FOUND);
 	assert_int_equal(hal_storage_rename("a", "b"), ERR_NOT_FOUND);
 	assert_int_equal(hal_storage_rename("b", "no/b"), ERR_NOT_FOUND);
+	expect("b", "new");
+}
+
+static void look_for_name(void *arg)
+{
+	bool *done = arg;
+	struct hal_file f;
+
+	while (!__atomic_load_n(done, __ATOMIC_ACQUIRE)) {
+		assert_int_equal(hal_file_open(&f, "name", HAL_FILE_READ), 0);
+		assert_true(hal_file_size(&f) == 5);
+		hal_file_close(&f);
+		/* In the simulator this lets others go on. */
+		hal_clock_sleep_until(hal_clock_mono_ms() + contract_is_sim());
+	}
+}
+
+TEST(rename_replaces_at_once)
+{
+	static bool done;
+	struct hal_thread reader;
+
+	done = false;
+	open_root();
+	put("name", "first");
+	assert_int_equal(hal_thread_start(&reader, "reader", 65536, look_for_name, &done), 0);
+	for (int i = 0; i < (contract_is_sim() ? 100 : 300); i++) {
+		put("fresh", "other");
+		assert_int_equal(hal_storage_rename("fresh", "name"), 0);
+	}
+	__atomic_store_n(&done, true, __ATOMIC_RELEASE);
+	hal_thread_join(&reader);
 }
 
 TEST(directories)
@@ -350,6 +382,7 @@ int main(void)
 		cmocka_unit_test(test_write_appends_and_read_reads_anywhere),
 		cmocka_unit_test(test_a_file_lives_as_long_as_it_is_open),
 		cmocka_unit_test(test_rename_replaces),
+		cmocka_unit_test(test_rename_replaces_at_once),
 		cmocka_unit_test(test_directories),
 		cmocka_unit_test(test_paths_stay_below_the_root),
 		cmocka_unit_test(test_absolute_paths_are_taken),

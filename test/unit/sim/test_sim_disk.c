@@ -162,6 +162,26 @@ static void test_names_need_their_directory(void **state)
 	assert_int_equal(sim_disk_size("d/old"), 4);
 }
 
+/* Whatever of it reaches the medium: the one or the other is there, whole. */
+static void test_rename_is_atomic(void **state)
+{
+	unsigned before = 0, after = 0;
+
+	(void)state;
+	for (uint64_t seed = 1; seed <= 64; seed++) {
+		struct sim_config c = sim_config_default(seed);
+
+		sim_reset();
+		c.faults.disk.damage = seed % 2 ? SIM_DAMAGE_REORDER : SIM_DAMAGE_TEAR;
+		assert_int_equal(sim_run(&c, names_main, NULL).end, SIM_POWER_CUT);
+		int64_t size = sim_disk_size("d/old"), fresh = sim_disk_size("d/new.tmp");
+		before += size == 4 && fresh == 3;
+		after += size == 3 && fresh == -1;
+		assert_int_equal(before + after, seed);
+	}
+	assert_true(before > 0 && after > 0);
+}
+
 /* ---- errors ---- */
 
 static void error_main(void *arg)
@@ -453,6 +473,7 @@ int main(void)
 		cmocka_unit_test_setup(test_reorder, setup),
 		cmocka_unit_test_setup(test_tear, setup),
 		cmocka_unit_test_setup(test_names_need_their_directory, setup),
+		cmocka_unit_test_setup(test_rename_is_atomic, setup),
 		cmocka_unit_test_setup(test_errors, setup),
 		cmocka_unit_test_setup(test_failed_sync_loses, setup),
 		cmocka_unit_test_setup(test_sqlite_wal_survives_every_cut, setup),

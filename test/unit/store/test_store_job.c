@@ -372,6 +372,10 @@ static void test_cancel_and_requeue(void **state)
 	assert_int_equal(kit_claim(s, "p", &claimed), 1);
 	assert_int_equal(kit_finish(s, id, JOB_COMPLETED, JOB_REASON_NONE, 0), 0);
 	assert_int_equal(store_do(s, &r.op), ERR_STATE);
+	assert_int_equal(store_do(s, &c.op), ERR_STATE);
+	assert_int_equal(kit_get(s, id, &seen), 0);
+	assert_int_equal(seen.state, JOB_COMPLETED);
+	assert_int_equal(kit_status(s).count[JOB_COMPLETED], 1);
 }
 
 static void test_requeue_all(void **state)
