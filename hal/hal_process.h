@@ -25,6 +25,10 @@ int hal_process_own_dir(const char *path, const char *user);
  * Errors: ERR_DENIED. */
 int hal_process_let_pass(const char *path);
 
+/* The full path of one that counts from the working directory; an absolute one as it is. Any thread. Errors:
+ * ERR_TOO_LARGE, ERR_DENIED (the working directory cannot be told). */
+int hal_process_full_path(const char *path, char *out, size_t cap);
+
 /* Whether somebody sees the standard error as it is written: it is a terminal. Any thread. */
 bool hal_process_on_terminal(void);
 

@@ -3,7 +3,7 @@
 #include <string.h>
 
 #include "base/err.h"
-#include "hal_storage.h"
+#include "hal_process.h"
 #include "provider/pool.h"
 
 static enum smtp_tls tls_of(enum settings_tls tls)
@@ -54,26 +54,52 @@ static int path_clean(char *out, size_t cap, const char *path)
 	return 0;
 }
 
-/* A Maildir's path for hal_storage: what lies below the data directory is relative to it, whatever way it was
- * written; other relative paths count from the working directory, which the storage's root tells when
- * data_dir is relative itself. (When it is not, they are taken to lie below it.) */
+/* The full path in the storage's spelling. */
+static int path_whole(char *out, size_t cap, const char *path)
+{
+	char full[LIMIT_path + 1];
+	int rc = hal_process_full_path(path, full, sizeof full);
+
+	return rc < 0 ? rc : path_clean(out, cap, full);
+}
+
+/* A path of the settings, which counts from the working directory, for hal_storage: what lies below the data
+ * directory is relative to that, whatever way both were written, all else absolute. */
 static int path_of(char *out, size_t cap, const char *data_dir, const char *path)
 {
-	char dir[LIMIT_path + 1], clean[LIMIT_path + 1];
-	const char *root = hal_storage_root();
-	size_t n, root_len = strlen(root);
-	int rc = path_clean(clean, sizeof clean, path);
+	char dir[LIMIT_path + 1], whole[LIMIT_path + 1];
+	size_t n;
+	int rc;
 
-	if (rc == 0) rc = path_clean(dir, sizeof dir, data_dir);
+	if (!path[0]) return str_copy(out, cap, STR(""));
+	rc = path_whole(whole, sizeof whole, path);
+	if (rc == 0) rc = path_whole(dir, sizeof dir, data_dir);
 	if (rc < 0) return rc;
 	n = strlen(dir);
-	if (n > 0 && strncmp(clean, dir, n) == 0 && clean[n] == '/')
-		return str_copy(out, cap, str_from(clean + n + 1));
-	if (clean[0] == '/' || dir[0] == '/' || n == 0 || root_len <= n || root[root_len - n - 1] != '/' ||
-	    strcmp(root + root_len - n, dir) != 0)
-		return str_copy(out, cap, str_from(clean));
-	n = (size_t)snprintf(out, cap, "%.*s%s", (int)(root_len - n), root, clean);
-	return n < cap ? 0 : ERR_TOO_LARGE;
+	return str_copy(out, cap,
+			str_from(strncmp(whole, dir, n) == 0 && whole[n] == '/' ? whole + n + 1 : whole));
+}
+
+static int spec_copy_paths(struct spec *s, const struct settings *settings,
+			   const struct settings_provider *from)
+{
+	const struct {
+		char *to;
+		size_t cap;
+		const char *path;
+	} paths[] = {
+		{s->path, sizeof s->path, from->path},
+		{s->tls_ca, sizeof s->tls_ca, from->tls_ca},
+		{s->tls_cert, sizeof s->tls_cert, from->tls_cert},
+		{s->tls_key, sizeof s->tls_key, from->tls_key},
+	};
+
+	for (size_t i = 0; i < sizeof paths / sizeof *paths; i++) {
+		int rc = path_of(paths[i].to, paths[i].cap, settings->gateway.data_dir, paths[i].path);
+
+		if (rc < 0) return rc;
+	}
+	return 0;
 }
 
 static int spec_copy_texts(struct spec *s, const struct settings *settings,
@@ -90,9 +116,6 @@ static int spec_copy_texts(struct spec *s, const struct settings *settings,
 		{s->display_name, sizeof s->display_name, str_from(from->display_name)},
 		{s->host, sizeof s->host, str_from(from->host)},
 		{s->helo, sizeof s->helo, str_from(settings->gateway.name)},
-		{s->tls_ca, sizeof s->tls_ca, str_from(from->tls_ca)},
-		{s->tls_cert, sizeof s->tls_cert, str_from(from->tls_cert)},
-		{s->tls_key, sizeof s->tls_key, str_from(from->tls_key)},
 		{s->username, sizeof s->username, str_from(from->username)},
 		{s->password, sizeof s->password, settings_secret(&from->password)},
 		{s->from, sizeof s->from, str_from(from->from)},
@@ -100,7 +123,7 @@ static int spec_copy_texts(struct spec *s, const struct settings *settings,
 
 	for (size_t i = 0; i < sizeof texts / sizeof *texts; i++)
 		if (str_copy(texts[i].to, texts[i].cap, texts[i].text) < 0) return ERR_TOO_LARGE;
-	return path_of(s->path, sizeof s->path, settings->gateway.data_dir, from->path);
+	return spec_copy_paths(s, settings, from);
 }
 
 int spec_make(struct spec *out, const struct settings *settings, const struct settings_provider *from)

@@ -3,7 +3,9 @@
 
 #include <errno.h>
 #include <grp.h>
+#include <limits.h>
 #include <pwd.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
@@ -51,6 +53,20 @@ int hal_process_own_dir(const char *path, const char *user)
 int hal_process_let_pass(const char *path)
 {
 	return chmod(path, 0711) == 0 ? 0 : ERR_DENIED;
+}
+
+int hal_process_full_path(const char *path, char *out, size_t cap)
+{
+	char dir[PATH_MAX];
+	int n;
+
+	if (path[0] == '/') {
+		n = snprintf(out, cap, "%s", path);
+	} else {
+		if (!getcwd(dir, sizeof(dir))) return ERR_DENIED;
+		n = snprintf(out, cap, "%s/%s", dir, path);
+	}
+	return n >= 0 && (size_t)n < cap ? 0 : ERR_TOO_LARGE;
 }
 
 bool hal_process_on_terminal(void)

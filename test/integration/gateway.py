@@ -40,7 +40,7 @@ class UnixConnection(http.client.HTTPConnection):
 
 
 class Gateway:
-    """ini: {section: {key: value}}; [gateway] data_dir and [api] listen are filled in."""
+    """ini: {section: {key: value}}; [gateway] data_dir and [api] listen are filled in; Maildirs lie below data_dir."""
 
     def __init__(self, ini, prefix=None, env=None):
         self.dir = tempfile.mkdtemp(prefix="postern-")
@@ -56,6 +56,9 @@ class Gateway:
     def write(self, ini):
         self.ini = {k: dict(v) for k, v in ini.items()}
         self.ini.setdefault("gateway", {}).setdefault("data_dir", self.data)
+        for keys in self.ini.values():
+            if keys.get("type") == "maildir":
+                keys["path"] = os.path.join(self.data, keys["path"])
         self.ini.setdefault("api", {}).setdefault("listen", f"127.0.0.1:{self.port}")
         with open(self.file, "w") as f:
             for section, keys in self.ini.items():

@@ -83,7 +83,7 @@ static void full_boot(void *arg)
 	int64_t id;
 
 	(void)arg;
-	snprintf(ini, sizeof ini, INI, "box");
+	snprintf(ini, sizeof ini, INI, "postern-data/box");
 	provider_kit_start(&kit, ini);
 	/* Its directory cannot be made: held, not failed; then it can. */
 	sim_faults()->disk.fail_calls = SIM_DISK_MKDIR;
@@ -132,7 +132,7 @@ static int *accepted; /* shared: how many jobs were accepted, by the outside's c
 static void first_boot(void *arg)
 {
 	(void)arg;
-	snprintf(ini, sizeof ini, INI, "box");
+	snprintf(ini, sizeof ini, INI, "postern-data/box");
 	provider_kit_start(&kit, ini);
 	for (int i = 0; i < JOBS; i++) {
 		(void)provider_kit_mail(&kit, (char[]){'m', (char)('0' + i), '\0'}, NULL);
@@ -162,7 +162,7 @@ static void second_boot(void *arg)
 	struct store_status st;
 
 	(void)arg;
-	snprintf(ini, sizeof ini, INI, "box");
+	snprintf(ini, sizeof ini, INI, "postern-data/box");
 	provider_kit_start(&kit, ini);
 	for (int i = 0; i < 600; i++) {
 		store_status_init(&st);

@@ -642,6 +642,33 @@ static void renewed_boot(void *arg)
 }
 BOOT(renewed)
 
+/* Where a Maildir lies does not depend on how data_dir is written: a relative path counts from the working
+ * directory, one below data_dir is found again below it. */
+static void paths_boot(void *arg)
+{
+	static const char *const dirs[] = {"data", "./data/", "/sim/data"};
+	static const struct {
+		const char *path, *want;
+	} cases[] = {{"box", "/sim/box"}, {"./box//in", "/sim/box/in"},
+		     {"data/box", "box"}, {"/sim/data/box", "box"},
+		     {"/box", "/box"},    {"/sim/database", "/sim/database"}};
+	char ini[300];
+
+	(void)arg;
+	provider_kit_start(&kit, ONE);
+	for (size_t i = 0; i < sizeof dirs / sizeof *dirs; i++)
+		for (size_t k = 0; k < sizeof cases / sizeof *cases; k++) {
+			snprintf(ini, sizeof ini,
+				 "[gateway]\ndata_dir=%s\n[provider.one]\ntype=maildir\npath=%s\nfrom=a@b."
+				 "cd\n",
+				 dirs[i], cases[k].path);
+			provider_kit_reload(&kit, ini);
+			assert_string_equal(provider_kit_status(&kit, "one").address, cases[k].want);
+		}
+	provider_kit_stop(&kit, 1000);
+}
+BOOT(paths)
+
 static void wait_thread(void *arg)
 {
 	(void)arg;
@@ -746,6 +773,7 @@ int main(int argc, char **argv)
 		cmocka_unit_test(reload),     cmocka_unit_test(rate),         cmocka_unit_test(judge),
 		cmocka_unit_test(split),      cmocka_unit_test(stops_in_dns), cmocka_unit_test(no_link),
 		cmocka_unit_test(stops_idle), cmocka_unit_test(reload_fails), cmocka_unit_test(renewed),
+		cmocka_unit_test(paths),
 	};
 
 	/* A name pattern picks tests: for looking at one. */
