@@ -28,7 +28,7 @@ static int ini_read(const char *path, void *bytes, size_t cap, unsigned *mode)
 	(void)path;
 	*mode = 0600;
 	if (len > cap && cap > 0) return ERR_TOO_LARGE;
-	memcpy(bytes, ini_text, cap > 0 ? len : 0);
+	if (cap > 0) memcpy(bytes, ini_text, len);
 	return cap > 0 ? (int)len : 0;
 }
 
