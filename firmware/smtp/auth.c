@@ -129,3 +129,30 @@ int smtp_auth_line(struct buf *out, enum smtp_auth mechanism, unsigned step, con
 	if (rc == 0 && out->cut) rc = ERR_TOO_LARGE;
 	return rc;
 }
+
+static bool has(struct str line, struct str part)
+{
+	return part.len >= 4 && line.len >= part.len &&
+	       memmem(line.ptr, line.len, part.ptr, part.len) != NULL;
+}
+
+bool smtp_tells_secret(struct str line, const char *username, const char *password)
+{
+	char form[SECRET_BYTES_MAX];
+	struct buf b;
+
+	if (password == NULL || password[0] == '\0') return false;
+	bool found = has(line, str_from(password));
+	/* Without the last four bytes: how the end is encoded depends on what a server put behind it. */
+	for (int plain = 0; plain < 2 && !found; plain++) {
+		buf_init(&b, form, sizeof(form));
+		if (plain)
+			add_plain(&b, username == NULL ? "" : username, password);
+		else
+			buf_base64(&b, password, strlen(password));
+		struct str sent = buf_view(&b);
+		found = has(line, sent.len > 8 ? (struct str){sent.ptr, sent.len - 4} : sent);
+	}
+	explicit_bzero(form, sizeof(form));
+	return found;
+}

@@ -26,6 +26,10 @@ int smtp_auth_choose(const struct smtp_caps *caps, enum smtp_auth wanted, enum s
 int smtp_auth_line(struct buf *out, enum smtp_auth mechanism, unsigned step, const char *username,
 		   const char *password, size_t *shown);
 
+/* True when a server's line repeats the password, as it is or in the forms in which it was sent. Such a line is
+ * shown to nobody. Passwords under 4 bytes are not looked for as they are: they would be found everywhere. */
+bool smtp_tells_secret(struct str line, const char *username, const char *password);
+
 /* Content to wire: every CRLF, LF and CR becomes one CRLF; a dot that begins a line is doubled (RFC 5321
  * sections 2.3.8 and 4.5.2). */
 struct smtp_stuffer {

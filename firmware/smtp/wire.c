@@ -102,8 +102,18 @@ static int64_t limit_of(enum smtp_command command)
 	}
 }
 
+/* What a server says is logged, stored and shown. Some repeat what they were given. */
+static struct str without_secret(const struct smtp *s, struct str line, char *instead, size_t cap)
+{
+	if (!smtp_tells_secret(line, s->config.username, s->config.password)) return line;
+	int code_len = line.len < 4 ? 0 : 4;
+	int len = snprintf(instead, cap, "%.*s(repeats our credentials; not shown)", code_len, line.ptr);
+	return (struct str){instead, (size_t)len};
+}
+
 static int read_reply(struct smtp *s, bool ehlo, int64_t deadline_ms)
 {
+	char instead[64];
 	int rc;
 
 	memset(&s->reply, 0, sizeof(s->reply));
@@ -113,6 +123,7 @@ static int read_reply(struct smtp *s, bool ehlo, int64_t deadline_ms)
 
 		rc = net_line_read(&s->line, &line, &cut, deadline_ms);
 		if (rc < 0) return rc;
+		line = without_secret(s, line, instead, sizeof(instead));
 		note_text(s, SMTP_NOTE_RECEIVED, line);
 		rc = smtp_reply_line(&s->reply, line);
 		if (rc >= 0 && ehlo && s->reply.lines > 1 && line.len > 4)

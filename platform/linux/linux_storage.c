@@ -128,9 +128,10 @@ int hal_file_open(struct hal_file *f, const char *path, enum hal_file_mode mode)
 
 	memset(f, 0, sizeof *f);
 	if (p == NULL) return ERR_INVALID;
-	int fd = openat(root_fd, p, flags | O_CLOEXEC, FILE_MODE);
+	/* A FIFO would wait for its other end. */
+	int fd = openat(root_fd, p, flags | O_NONBLOCK | O_CLOEXEC, FILE_MODE);
 	if (fd < 0) return linux_err_file(errno);
-	if (fstat(fd, &st) < 0 || S_ISDIR(st.st_mode)) {
+	if (fstat(fd, &st) < 0 || !S_ISREG(st.st_mode)) {
 		close(fd);
 		return ERR_INVALID;
 	}
@@ -287,7 +288,7 @@ int hal_storage_reserve(const char *path, int64_t bytes)
 	char dir[HAL_PATH_MAX];
 
 	if (p == NULL || bytes < 0) return ERR_INVALID;
-	int fd = openat(root_fd, p, O_WRONLY | O_CREAT | O_CLOEXEC, FILE_MODE);
+	int fd = openat(root_fd, p, O_WRONLY | O_CREAT | O_NONBLOCK | O_CLOEXEC, FILE_MODE);
 	if (fd < 0) return linux_err_file(errno);
 	int rc = reserve(fd, bytes);
 	close(fd);

@@ -530,6 +530,37 @@ static void test_auth_long(void **state)
 	kit_end();
 }
 
+/* A server that says what it was told: it reaches neither the verdict nor the transcript. */
+static void test_secrets_come_back(void **state)
+{
+	static const char *const replies[] = {
+		"535 5.7.8 not with open-sesame!",
+		"535 5.7.8 you sent AHUAb3Blbi1zZXNhbWUh",
+		"535 5.7.8 b3Blbi1zZXNhbWUh?",
+		"535-5.7.8 first\r\n535 5.7.8 open-sesame!",
+		"334 b3Blbi1zZXNhbWUh",
+	};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(replies) / sizeof(replies[0]); i++) {
+		kit_plain();
+		kit.config.host = KIT_LOOPBACK;
+		kit.config.username = "u";
+		kit.config.password = "open-sesame!";
+		kit.peer.caps = "AUTH PLAIN";
+		kit.peer.replies[PEER_AUTH] = replies[i];
+		int rc = kit_open();
+		if (rc != ERR_AUTH) fail_msg("%zu: %s: %s", i, err_name(rc), kit.notes);
+		const char *text = kit.smtp.verdict.reply.text;
+		if (strstr(text, "open-sesame") || strstr(text, "b3Blbi1zZXNhb")) fail_msg("%s", text);
+		if (i < 4) assert_non_null(strstr(text, "not shown"));
+		assert_null(strstr(kit.notes, "open-sesame"));
+		assert_null(strstr(kit.notes, "b3Blbi1zZXNhb"));
+		kit_close();
+		kit_end();
+	}
+}
+
 static void test_auth_refusals(void **state)
 {
 	static const struct {
@@ -708,6 +739,7 @@ int main(void)
 		cmocka_unit_test(test_auth),
 		cmocka_unit_test(test_auth_long),
 		cmocka_unit_test(test_auth_refusals),
+		cmocka_unit_test(test_secrets_come_back),
 		cmocka_unit_test(test_lines),
 		cmocka_unit_test(test_deadline),
 		cmocka_unit_test(test_abort),

@@ -95,14 +95,18 @@ class CliTest(unittest.TestCase):
             f.write('{"to": []}')
         with open(os.path.join(drop, "zz-good.json"), "w") as f:
             f.write(json.dumps({**JOB, "subject": "by hand"}))
+        os.mkfifo(os.path.join(drop, "zz-pipe.json"))  # nobody will ever write into it
         g.start()
         g.wait_drained()
         self.assertEqual(sorted(m.parsed()["Subject"] for m in sink.mails),
                          ["by hand", "dropped 0", "dropped 1", "dropped 2"])
-        refused = os.listdir(os.path.join(drop, "refused"))
-        self.assertEqual(sorted(refused), ["zz-by-hand.json", "zz-by-hand.json.reason"])
-        with open(os.path.join(drop, "refused", "zz-by-hand.json.reason")) as f:
-            self.assertIn("/to", f.read())
+        # What was put there by hand was given a name of its own, and the log tells which.
+        refused = os.path.join(drop, "refused")
+        self.assertEqual(len([n for n in os.listdir(refused) if n.endswith(".json")]), 2)
+        reasons = [open(os.path.join(refused, n)).read() for n in os.listdir(refused) if n.endswith(".reason")]
+        self.assertEqual(len(reasons), 2)
+        self.assertEqual(len([r for r in reasons if "/to" in r]), 1, reasons)
+        self.assertIn("zz-by-hand.json", g.log_text())
         self.assertEqual([n for n in os.listdir(drop) if n != "refused"], [])
 
     def test_sockets(self):
