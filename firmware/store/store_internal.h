@@ -102,10 +102,10 @@ struct store {
 	bool full;      /* the last submission was refused for space */
 	bool read_only;
 	bool reserve_there;
-	bool stuck;           /* the last end of an attempt could not be written for lack of space */
-	bool over;                           /* max_page_count was lifted to let a finish through */
-	bool wake;                           /* jobs became due in this group */
-	int broken;                          /* why db is NULL */
+	bool stuck; /* the last end of an attempt could not be written for lack of space */
+	bool over;  /* max_page_count was lifted to let a finish through */
+	bool wake;  /* jobs became due in this group */
+	int broken; /* why db is NULL */
 	int64_t retry_at_ms, retry_delay_ms; /* monotonic */
 	struct store_tally tally, before;
 	struct store_claim_slot claims[STORE_CLAIMS];

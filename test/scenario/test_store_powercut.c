@@ -69,7 +69,7 @@ static void submitter(void *arg)
 static void worker(void *arg)
 {
 	static char src[65536];
-	struct store_claimed c = { .src_buf = src, .src_cap = sizeof src };
+	struct store_claimed c = {.src_buf = src, .src_cap = sizeof src};
 
 	(void)arg;
 	for (unsigned idle = 0; idle < 5;) {
@@ -112,7 +112,8 @@ static void work_boot(void *arg)
 		assert_int_equal(hal_thread_start(&t[i], "submitter", 65536, submitter, &numbers[i]), 0);
 	}
 	assert_int_equal(hal_thread_start(&t[SUBMITTERS], "worker", 65536, worker, NULL), 0);
-	for (unsigned i = 0; i <= SUBMITTERS; i++) hal_thread_join(&t[i]);
+	for (unsigned i = 0; i <= SUBMITTERS; i++)
+		hal_thread_join(&t[i]);
 	store_close(the);
 	hal_storage_close();
 }
