@@ -48,11 +48,27 @@ static void claims_settle(struct store *s, bool committed)
 
 /* ---- healing ---- */
 
+/* SQLite takes an empty file for a new database and throws away the WAL beside it. But the database's first page
+ * is synced before there is a WAL: without one, somebody has removed or emptied it, and the WAL is what is left. */
+static bool is_beheaded(void)
+{
+	struct hal_file f;
+
+	if (hal_storage_size(STORE_DB) > 0 || hal_storage_size(STORE_DB "-wal") < STORE_PAGE) return false;
+	/* For the salvage to set aside. */
+	if (hal_file_open(&f, STORE_DB, HAL_FILE_CREATE) == 0) hal_file_close(&f);
+	return true;
+}
+
 /* Opens what there is, salvages when it must. s->db is set on success. */
 static int open_all(struct store *s)
 {
 	int rc = store_salvage_resume(s);
 
+	if (rc == 0 && is_beheaded()) {
+		s->trouble = STORE_TROUBLE_CORRUPT;
+		rc = ERR_CORRUPT;
+	}
 	if (rc == 0) rc = store_db_open(s, STORE_DB);
 	if (rc == 0) rc = store_count(s);
 	if (rc < 0 && s->trouble == STORE_TROUBLE_CORRUPT) {

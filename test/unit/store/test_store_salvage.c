@@ -301,6 +301,19 @@ static void test_with_wal(void **state)
 }
 
 /* Power cuts in the middle of a salvage. */
+/* Somebody has removed the database and left the WAL: what stands in it is saved. */
+static void test_beheaded(void **state)
+{
+	(void)state;
+	make(true);
+	struct look look = {.harmed = db, .harmed_len = (size_t)db_len};
+	restore();
+	sim_disk_remove("postern.db");
+	boot(&look, "no database beside the WAL", 0);
+	assert_non_null(strstr(sim_log_text(), "rows saved"));
+	assert_null(strstr(sim_log_text(), "saved=0"));
+}
+
 static void test_salvage_cut(void **state)
 {
 	struct look look = {.harmed = db + 4 * PAGE, .harmed_len = PAGE, .all_there = true};
@@ -328,7 +341,7 @@ int main(void)
 		cmocka_unit_test(test_page_zeroed),      cmocka_unit_test(test_page_random),
 		cmocka_unit_test(test_page_flipped),     cmocka_unit_test(test_truncated),
 		cmocka_unit_test(test_empty_or_garbage), cmocka_unit_test(test_with_wal),
-		cmocka_unit_test(test_salvage_cut),
+		cmocka_unit_test(test_beheaded),         cmocka_unit_test(test_salvage_cut),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
