@@ -16,6 +16,7 @@
 
 enum api_method { API_GET, API_POST, API_PUT, API_DELETE, API_METHOD_OTHER }; /* a HEAD comes as GET */
 
+/* Each may less than the one before. */
 enum api_peer {
 	API_PEER_SOCKET, /* the Unix socket: everything */
 	API_PEER_SUBMIT, /* the submit socket: submission only */

@@ -12,7 +12,8 @@
  * The library's timeout begins anew with each byte. So that nobody holds what others wait for by sending, or
  * reading, a byte now and then, each connection has a line with its own time: for a request's head, for what
  * comes behind it, and for taking the answer; shorter while it holds large memory. When that is over the
- * connection is shut, which the library finds as its end.
+ * connection is shut, which the library finds as its end. And whoever is let in by fewer takes no connection
+ * from whoever is let in by more: the last ones are kept for the Unix sockets.
  */
 #include <microhttpd.h>
 #include <string.h>
@@ -33,9 +34,10 @@
 /* More than this of a refused body is not read: the connection is closed. */
 #define DRAIN_MAX (UINT64_C(64) * 1024 * 1024)
 #define STOP_MS   2000
-/* For a head; for a body, or taking an answer, by as much more as the bytes that did go take at the slowest
- * rate. */
+/* For a head, from the connection's begin or the last answer's end; for a body, or taking an answer, by as much
+ * more as the bytes that did go take at the slowest rate. */
 #define LINE_MS       60000
+#define LINE_HEAD_MS  15000
 #define LINE_LARGE_MS 20000
 #define BYTES_PER_MS  64
 #define IDLE_WAIT_MS                                                                                         \
@@ -65,6 +67,7 @@ struct slot {
 /* A connection and its time. */
 struct line {
 	struct MHD_Connection *connection; /* NULL: free */
+	enum api_peer peer;
 	int descriptor;
 	bool timed;        /* the client is to do something: not while the store or memory is waited for */
 	int64_t since_ms;  /* monotonic: when it was to begin with that */
@@ -81,6 +84,7 @@ static struct {
 		at_store; /* suspended until the store answers; those that wait for memory are in the queue */
 	bool refuses_large; /* the front's thread only: the stop does not wait for memory */
 	struct line lines[API_CONNECTIONS];
+	unsigned fresh[API_PEER_TCP + 1]; /* accepted: they get their lines when the library runs */
 	int listeners[LISTENERS_MAX + 1]; /* and behind them the library's */
 	enum api_peer peers[LISTENERS_MAX];
 	const char *paths[LISTENERS_MAX];
@@ -119,7 +123,7 @@ static int64_t line_end_ms(const struct line *l)
 	const struct slot *s = l->slot;
 	size_t bytes = 0;
 
-	if (!s) return l->since_ms + LINE_MS;
+	if (!s || !s->begun) return l->since_ms + LINE_HEAD_MS;
 	bytes = l->answering ? s->request.reply.len : s->request.body_len + (size_t)s->drained;
 	return l->since_ms + (s->large >= 0 ? LINE_LARGE_MS : LINE_MS) + (int64_t)(bytes / BYTES_PER_MS);
 }
@@ -333,6 +337,7 @@ static enum MHD_Result head_arrived(struct slot *s, const char *method)
 	uint64_t bytes = 0;
 
 	s->begun = true;
+	line_begin(s->line, true);
 	r->peer = peer_of(s->connection);
 	r->method = method_of(method);
 	r->content_type = field(s->connection, "Content-Type");
@@ -466,7 +471,6 @@ static void *on_uri(void *arg, const char *uri, struct MHD_Connection *c)
 	s->connection = c;
 	s->line = line_of(c);
 	if (s->line) s->line->slot = s;
-	line_begin(s->line, true);
 	if (str_copy(s->uri, sizeof(s->uri), str_from(uri)) < 0) s->uri_too_long = true;
 	return s;
 }
@@ -512,7 +516,7 @@ static void on_connection(void *arg, struct MHD_Connection *c, void **context,
 	for (unsigned i = 0; i < API_CONNECTIONS; i++) {
 		l = &front.lines[i];
 		if (l->connection || !info) continue;
-		*l = (struct line){.connection = c, .descriptor = info->connect_fd};
+		*l = (struct line){.connection = c, .peer = peer_of(c), .descriptor = info->connect_fd};
 		line_begin(l, true);
 		*context = l;
 		return;
@@ -521,17 +525,40 @@ static void on_connection(void *arg, struct MHD_Connection *c, void **context,
 
 /* ---- the thread ---- */
 
+/* Whether one more connection of such a peer is let in. The port is anybody's on this device, the submit socket
+ * its group's: what is open of them must leave some for the socket that the administrator uses. */
+static bool has_room(enum api_peer peer)
+{
+	/* So many of the peer and of those that may less. */
+	static const unsigned most[] = {[API_PEER_SOCKET] = API_CONNECTIONS,
+					[API_PEER_SUBMIT] = API_CONNECTIONS - API_CONNECTIONS / 8,
+					[API_PEER_TCP] = API_CONNECTIONS - API_CONNECTIONS / 4};
+	unsigned count[API_PEER_TCP + 1], sum = 0;
+
+	memcpy(count, front.fresh, sizeof(count));
+	for (unsigned i = 0; i < API_CONNECTIONS; i++)
+		if (front.lines[i].connection) count[front.lines[i].peer]++;
+	for (unsigned p = API_PEER_TCP + 1; p-- > 0;) {
+		sum += count[p];
+		if (p <= peer && sum >= most[p]) return false;
+	}
+	return true;
+}
+
 static void accept_all(unsigned listener)
 {
+	enum api_peer peer = front.peers[listener];
+
 	for (;;) {
 		int fd = hal_local_accept(front.listeners[listener]);
 
 		if (fd < 0) return;
-		if (fd >= DESCRIPTORS) {
+		if (fd >= DESCRIPTORS || !has_room(peer)) {
 			hal_local_close(fd, NULL);
 			continue;
 		}
-		front.peer_of[fd] = (unsigned char)front.peers[listener];
+		front.fresh[peer]++;
+		front.peer_of[fd] = (unsigned char)peer;
 		MHD_add_connection(front.daemon, fd, NULL, 0);
 	}
 }
@@ -568,6 +595,7 @@ static void run_once(int64_t wait_ms)
 		if (ready & UINT32_C(1) << i) accept_all(i);
 	lines_watch();
 	MHD_run(front.daemon);
+	memset(front.fresh, 0, sizeof(front.fresh));
 }
 
 /* How many slots hold a request: all the others are free. */

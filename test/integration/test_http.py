@@ -225,6 +225,48 @@ class HttpTest(unittest.TestCase):
         self.assertEqual(seen, sorted(set(seen), reverse=True))
 
 
+class ShutOutTest(unittest.TestCase):
+    """Clients of the port that take all they can get."""
+
+    def setUp(self):
+        self.gateway = Gateway({"provider.default": {"type": "maildir", "path": "maildir", "from": "gw@example.com"}})
+        self.addCleanup(self.gateway.close)
+
+    def connect(self, count):
+        def one():
+            s = socket.create_connection(("127.0.0.1", self.gateway.port), 5)
+            self.addCleanup(s.close)
+            return s
+        return [one() for _ in range(count)]
+
+    def drip(self, connections, bytes_):
+        """A byte to each; those that still take it."""
+        left = []
+        for s in connections:
+            try:
+                s.sendall(bytes_)
+                left.append(s)
+            except OSError:
+                pass
+        return left
+
+    def test_dripping_heads(self):
+        self.gateway.start()
+        began = time.monotonic()
+        left = self.connect(120)
+        left = self.drip(left, b"GET /healthz HTTP/1.1\r\nHost: localhost\r\nX-Drip: ")
+        time.sleep(0.5)
+        self.assertEqual(self.gateway.api("GET", "/healthz", timeout=2)[0], 200, "the admin still gets in")
+        self.assertEqual(self.gateway.cli("send", "--to", "a@example.com", "--text", "x", timeout=5).returncode, 0)
+        while left and time.monotonic() < began + 30:
+            time.sleep(1)
+            left = self.drip(left, b"x")
+        self.assertEqual(left, [], "a head must be there in time")
+        s = self.connect(1)[0]
+        s.sendall(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
+        self.assertIn(b" 200 ", s.recv(1000))
+
+
 class TrickleTest(unittest.TestCase):
     """Clients that send a byte now and then, each holding one of the two large memories."""
 
