@@ -49,6 +49,7 @@ static int split_reply(size_t len, struct cli_reply *reply)
 	char *end, *field;
 	unsigned long long body = 0;
 
+	if (len == 0) return ERR_CLOSED;
 	reply_memory[len] = '\0';
 	end = strstr(reply_memory, "\r\n\r\n");
 	if (!end || sscanf(reply_memory, "HTTP/1.1 %d", &reply->status) != 1) return ERR_PROTOCOL;
@@ -129,7 +130,15 @@ int cli_request_quietly(struct cli *c, const char *method, const char *path, str
 	if (rc == ERR_NO_GATEWAY) return CLI_NO_GATEWAY;
 	if (rc < 0 && !reply->connected)
 		return cli_fail(CLI_FAILED, "%s: %s", c->settings->api.socket, err_text(rc));
+	/* It has as many connections as it takes, or ended meanwhile: neither is the request's fault. */
+	if (rc == ERR_RESET || rc == ERR_CLOSED)
+		return cli_fail(CLI_TRY_LATER, "the gateway is busy or ended: %s", err_text(rc));
 	return rc < 0 ? cli_fail(CLI_FAILED, "the gateway did not answer: %s", err_text(rc)) : 0;
+}
+
+bool cli_reply_busy(const struct cli_reply *reply)
+{
+	return reply->status == 507 || reply->status == 503 || reply->status == 429;
 }
 
 int cli_request(struct cli *c, const char *method, const char *path, struct str body, bool submit, bool parse,
@@ -146,8 +155,7 @@ bool cli_reply_ok(const struct cli_reply *reply, int *code)
 	struct str error = cli_str(reply->json, "error"), pointer = cli_str(reply->json, "pointer");
 
 	if (reply->status >= 200 && reply->status < 300) return true;
-	*code = reply->status == 507 || reply->status == 503 || reply->status == 429 ? CLI_TRY_LATER
-										     : CLI_FAILED;
+	*code = cli_reply_busy(reply) ? CLI_TRY_LATER : CLI_FAILED;
 	if (pointer.len > 0)
 		cli_fail(*code, STR_FMT ": " STR_FMT, STR_ARG(pointer), STR_ARG(error));
 	else

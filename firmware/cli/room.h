@@ -76,7 +76,8 @@ struct cli_reply {
 
 /* One request over the gateway's socket; submit: the submit socket will do, when the other may not be used.
  * parse: reply->json is filled in, text is spoilt. Only the last reply is valid.
- * Returns 0, or the exit code, and has said why: CLI_NO_GATEWAY, CLI_FAILED. */
+ * Returns 0, or the exit code, and has said why: CLI_NO_GATEWAY, CLI_TRY_LATER (the gateway closed the
+ * connection without an answer), CLI_FAILED. */
 int cli_request(struct cli *c, const char *method, const char *path, struct str body, bool submit, bool parse,
 		struct cli_reply *reply);
 /* The same without a word. Returns 0 or an error: ERR_NO_GATEWAY, ERR_PROTOCOL (no answer, or no JSON), those of
@@ -86,6 +87,8 @@ int cli_ask(struct cli *c, const char *method, const char *path, struct str body
 /* As cli_request but says nothing when no gateway answers. */
 int cli_request_quietly(struct cli *c, const char *method, const char *path, struct str body, bool submit,
 			bool parse, struct cli_reply *reply);
+/* Whether the reply asks to try later. */
+bool cli_reply_busy(const struct cli_reply *reply);
 /* Whether the reply is a success; if not, says why and sets *code. */
 bool cli_reply_ok(const struct cli_reply *reply, int *code);
 

@@ -210,9 +210,8 @@ static int submit(struct cli *c, struct str job)
 	if (c->json && !wait) {
 		fwrite(reply.text, 1, reply.len, stdout);
 		cli_print("\n");
-		return reply.status < 300                           ? CLI_DONE
-		       : reply.status == 507 || reply.status == 503 ? CLI_TRY_LATER
-								    : CLI_FAILED;
+		if (reply.status < 300) return CLI_DONE;
+		return cli_reply_busy(&reply) ? CLI_TRY_LATER : CLI_FAILED;
 	}
 	if (!cli_reply_ok(&reply, &code)) return code;
 	id = print_ids(reply.json);

@@ -6,6 +6,7 @@ import signal
 import socket
 import stat
 import subprocess
+import threading
 import time
 import unittest
 
@@ -82,6 +83,34 @@ class CliTest(unittest.TestCase):
         out, err = waits.communicate(timeout=60)
         self.assertEqual((waits.returncode, out), (0, ""), err)
         self.assertIn("accepted", err)
+
+    def test_busy_gateway_is_asked_later(self):
+        """Whatever it does instead of answering: the job is to be handed in again."""
+        def closes(s):
+            s.close()
+
+        def resets(s):
+            s.recv(1)
+            s.close()
+
+        def answers(s):
+            s.recv(65536)
+            body = b'{"success":false,"error":"busy"}'
+            s.sendall(b"HTTP/1.1 429 Too Many Requests\r\nContent-Length: %d\r\n\r\n%s" % (len(body), body))
+            s.close()
+        g = self.gateway({"provider.default": {"type": "maildir", "path": "maildir"}}, start=False)
+        os.makedirs(g.data, mode=0o700)
+        with socket.socket(socket.AF_UNIX) as listener:
+            listener.bind(g.socket_path())
+            listener.listen()
+            for act in (closes, resets, answers):
+                for more in ((), ("--json",)):
+                    with self.subTest(act=act.__name__, more=more):
+                        t = threading.Thread(target=lambda: act(listener.accept()[0]))
+                        t.start()
+                        done = g.cli("send", "--to", "user@example.com", "--text", "x", *more)
+                        t.join()
+                        self.assertEqual(done.returncode, 75, done.stderr)
 
     def test_drop_directory(self):
         sink = self.sink()
