@@ -43,6 +43,7 @@ struct api_request {
 	struct str path;                                   /* as it came, still %-encoded, begins with '/' */
 	struct str query;                                  /* behind the '?', as it came; absent: none */
 	struct str content_type, host, origin, fetch_site; /* absent: no such field */
+	struct str authority; /* of an address that came with one, http://authority/path; else absent */
 	/* by the front, before api_handle */
 	char *memory;
 	size_t memory_bytes;

@@ -301,32 +301,48 @@ static enum api_peer peer_of(struct MHD_Connection *c)
 	return (enum api_peer)front.peer_of[info->connect_fd];
 }
 
+/* An address comes as a path, or in full, as to a proxy (RFC 9112 section 3.2.2). */
 static void split_uri(struct slot *s)
 {
-	const char *mark = strchr(s->uri, '?');
+	struct api_request *r = &s->request;
+	struct str uri = str_from(s->uri);
+	const char *mark;
 
-	s->request.path = str_from(s->uri);
-	if (mark) {
-		s->request.path.len = (size_t)(mark - s->uri);
-		s->request.query = str_from(mark + 1);
+	if (str_starts_nocase(uri, STR("http://"))) {
+		r->authority = (struct str){uri.ptr + 7, strcspn(uri.ptr + 7, "/?")};
+		uri = str_from(r->authority.ptr + r->authority.len);
 	}
+	mark = strchr(uri.ptr, '?');
+	if (mark) {
+		r->query = str_from(mark + 1);
+		uri.len = (size_t)(mark - uri.ptr);
+	}
+	r->path = uri.len > 0 ? uri : STR("/");
 }
 
-static enum MHD_Result count_length(void *count, enum MHD_ValueKind kind, const char *name, const char *value)
+/* Of these fields one is read, and who stands between us and the client may read another one: where the next
+ * request begins (RFC 9112 section 6.3), and who asks. The library refuses other shapes of that trick, but not
+ * these. */
+static const char *const single_fields[] = {"Content-Length", "Transfer-Encoding", "Host", "Origin",
+					    "Sec-Fetch-Site"};
+#define SINGLE_FIELDS (sizeof(single_fields) / sizeof(single_fields[0]))
+
+static enum MHD_Result count_field(void *counts, enum MHD_ValueKind kind, const char *name, const char *value)
 {
 	(void)kind, (void)value;
-	if (str_eq_nocase(str_from(name), STR("Content-Length"))) ++*(unsigned *)count;
+	for (size_t i = 0; i < SINGLE_FIELDS; i++)
+		if (str_eq_nocase(str_from(name), str_from(single_fields[i]))) ((unsigned *)counts)[i]++;
 	return MHD_YES;
 }
 
-/* Two lengths are two readings of where the next request begins (RFC 9112 section 6.3); the library refuses
- * the other shapes of that trick, but not this one. */
-static bool has_two_lengths(struct MHD_Connection *c)
+static bool has_doubled_field(struct MHD_Connection *c)
 {
-	unsigned count = 0;
+	unsigned counts[SINGLE_FIELDS] = {0};
 
-	MHD_get_connection_values(c, MHD_HEADER_KIND, count_length, &count);
-	return count > 1;
+	MHD_get_connection_values(c, MHD_HEADER_KIND, count_field, counts);
+	for (size_t i = 0; i < SINGLE_FIELDS; i++)
+		if (counts[i] > 1) return true;
+	return false;
 }
 
 /* The head has come. Decides whether the body is wanted. */
@@ -346,9 +362,9 @@ static enum MHD_Result head_arrived(struct slot *s, const char *method)
 	r->fetch_site = field(s->connection, "Sec-Fetch-Site");
 	split_uri(s);
 	s->refused = api_begin(r) == API_DONE;
-	if (has_two_lengths(s->connection)) {
+	if (has_doubled_field(s->connection)) {
 		/* Answered before the body is read: the library closes the connection then. */
-		api_refuse(r, 400, "more than one Content-Length");
+		api_refuse(r, 400, "a field that may be there once came twice");
 		return send_reply(s);
 	}
 	if (s->uri_too_long) {

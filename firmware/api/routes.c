@@ -269,22 +269,42 @@ static int find_route(struct api_request *r)
 
 /* ---- who may ---- */
 
-/* A Host field names the loopback when it does so without asking DNS: an address or localhost. */
-static bool host_is_loopback(struct str host)
+/* Nothing, or a colon and a port. */
+static bool is_port(struct str s)
 {
+	uint64_t port;
+
+	return s.len == 0 || (s.ptr[0] == ':' && s.len <= 6 &&
+			      str_to_u64((struct str){s.ptr + 1, s.len - 1}, UINT16_MAX, &port) == 0);
+}
+
+/* Of "host", "host:port", "[address]" and "[address]:port" the host; empty when it is none of them. */
+static struct str host_of(struct str authority)
+{
+	bool bracket = authority.len > 0 && authority.ptr[0] == '[';
+	const char *end = memchr(authority.ptr, bracket ? ']' : ':', authority.len);
+	struct str host = authority, port = {0};
+
+	if (bracket) {
+		if (!end) return STR("");
+		host = (struct str){authority.ptr + 1, (size_t)(end - authority.ptr) - 1};
+		/* Only an IPv6 address stands in brackets. */
+		if (!memchr(host.ptr, ':', host.len)) return STR("");
+		end++;
+	} else if (end) {
+		host.len = (size_t)(end - authority.ptr);
+	}
+	if (end) port = (struct str){end, authority.len - (size_t)(end - authority.ptr)};
+	return is_port(port) ? host : STR("");
+}
+
+/* A Host field names the loopback when it does so without asking DNS: an address or localhost. */
+static bool host_is_loopback(struct str authority)
+{
+	struct str host = host_of(authority);
 	struct hal_addr addr;
 	char text[64];
 
-	if (host.len > 0 && host.ptr[0] == '[') {
-		const char *end = memchr(host.ptr, ']', host.len);
-
-		if (!end) return false;
-		host = (struct str){host.ptr + 1, (size_t)(end - host.ptr) - 1};
-	} else if (host.len > 0) {
-		const char *colon = memchr(host.ptr, ':', host.len);
-
-		if (colon) host.len = (size_t)(colon - host.ptr);
-	}
 	if (str_eq_nocase(host, STR("localhost"))) return true;
 	return str_copy(text, sizeof(text), host) == 0 && hal_addr_parse(text, 0, &addr) == 0 &&
 	       hal_addr_is_loopback(&addr);
@@ -302,7 +322,7 @@ static bool origin_is_own(const struct api_request *r)
 	if (!str_starts_nocase(origin, STR("http://"))) return false;
 	origin.ptr += 7;
 	origin.len -= 7;
-	return str_eq_nocase(origin, r->host);
+	return str_eq_nocase(origin, r->authority.ptr ? r->authority : r->host);
 }
 
 static int judge_peer(struct api_request *r)
@@ -315,8 +335,9 @@ static int judge_peer(struct api_request *r)
 		return -1;
 	case API_PEER_TCP: break;
 	}
-	if (r->host.ptr && !host_is_loopback(r->host)) {
-		api_refuse(r, 403, "the Host field does not name a loopback address");
+	if ((r->host.ptr && !host_is_loopback(r->host)) ||
+	    (r->authority.ptr && !host_is_loopback(r->authority))) {
+		api_refuse(r, 403, "the Host field, or the address, does not name a loopback address");
 		return -1;
 	}
 	if (!origin_is_own(r)) {

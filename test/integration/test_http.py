@@ -162,6 +162,43 @@ class HttpTest(unittest.TestCase):
                 self.assertNotIn(b" 202 ", out)
         self.assertEqual(self.gateway.api("GET", "/api/emails?q=smuggled")[1]["items"], [])
 
+    def test_doubled_fields(self):
+        body = json.dumps(job(subject="doubled")).encode()
+        port = self.gateway.port
+        for head in (f"Host: localhost:{port}\r\nHost: evil.example", f"Host: localhost:{port}\r\nhost: localhost:{port}",
+                     f"Host: localhost:{port}\r\nOrigin: http://localhost:{port}\r\nOrigin: https://evil.example",
+                     f"Host: localhost:{port}\r\nSec-Fetch-Site: none\r\nSec-Fetch-Site: cross-site"):
+            for tcp in (True, False):
+                with self.subTest(head=head, tcp=tcp):
+                    out = self.raw(f"POST /api/emails HTTP/1.1\r\n{head}\r\nConnection: close\r\n"
+                                   f"Content-Length: {len(body)}\r\n\r\n".encode() + body, tcp)
+                    self.assertIn(b"HTTP/1.1 400 ", out)
+        for second in ("gzip", "chunked", "identity"):
+            with self.subTest(second=second):
+                out = self.raw(f"POST /api/emails HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n"
+                               f"Transfer-Encoding: {second}\r\n\r\n{len(body):x}\r\n".encode() + body + b"\r\n0\r\n\r\n")
+                self.assertIn(b"HTTP/1.1 400 ", out)
+        self.assertEqual(self.gateway.api("GET", "/api/emails?q=doubled")[1]["items"], [])
+
+    def test_hosts(self):
+        for target, host, status in (("/healthz", "localhost", 200), ("/healthz", "127.0.0.1:8000", 200),
+                                     ("/healthz", "[::1]:8000", 200), ("/healthz", "localhost:80@evil.example", 403),
+                                     ("/healthz", "localhost:", 403), ("/healthz", "localhost:65536", 403),
+                                     ("/healthz", "[::1]x", 403), ("/healthz", "[127.0.0.1]", 403),
+                                     ("/healthz", "[::1]:80@evil.example", 403), ("/healthz", "localhost:8x", 403),
+                                     ("http://127.0.0.1:8000/healthz", "127.0.0.1:8000", 200),
+                                     ("HTTP://localhost/healthz?x=1", "localhost", 200),
+                                     ("http://127.0.0.1", "localhost", 404), ("http://127.0.0.1?/healthz", "localhost", 404),
+                                     ("http:///healthz", "localhost", 403),
+                                     ("http://evil.example/healthz", "localhost", 403),
+                                     ("http://localhost/healthz", "evil.example", 403),
+                                     ("http://localhost:80@evil.example/healthz", "localhost", 403),
+                                     ("http://evil.example?http://localhost/healthz", "localhost", 404),
+                                     ("ftp://127.0.0.1/healthz", "localhost", 404)):
+            with self.subTest(target=target, host=host):
+                out = self.raw(f"GET {target} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n".encode())
+                self.assertIn(f"HTTP/1.1 {status} ".encode(), out)
+
     def test_large_bodies(self):
         big = job(body_content="x" * 900_000)
         status, answer = self.gateway.api("POST", "/api/emails", big)
