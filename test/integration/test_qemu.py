@@ -32,7 +32,7 @@ class QemuTest(unittest.TestCase):
         done = g.cli("send", "--to", "user@example.com", "--subject", f"from {arch}", "--text", "ü\n.\n", "--wait")
         self.assertEqual(done.returncode, 0, done.stdout + done.stderr + g.log_text())
         mail = sink.mails[0].parsed()
-        self.assertEqual((mail["Subject"], mail.get_content()), (f"from {arch}", "ü\n.\n"))
+        self.assertEqual((mail["Subject"], mail.get_content()), (f"from {arch}", "ü\r\n.\r\n"))  # base64
         self.assertEqual(sink.violations, [])
         self.assertEqual(g.stop(30), 0)
 
