@@ -95,11 +95,19 @@ static int put_bodies(struct cli *c, struct buf *b)
 		code = read_all(c, stdin, "standard input", &body);
 		if (code != 0) return code;
 	}
-	/* Bytes that are no UTF-8 are refused, as everywhere, not replaced. */
 	if (!str_is_utf8(body)) return cli_fail(CLI_FAILED, "the text is not UTF-8");
 	put_string(b, "body_format", html ? STR("HTML") : STR("TEXT"));
 	put_string(b, "body_content", html ? str_from(html) : body);
 	if (html && text) put_string(b, "text_content", body);
+	return 0;
+}
+
+/* Bytes that are no UTF-8 are refused, as everywhere: JSON would have them replaced. */
+static int check_options(const struct cli *c)
+{
+	for (int i = 0; i < c->given_count; i++)
+		if (!str_is_utf8(str_from(c->given[i].value)))
+			return cli_fail(CLI_FAILED, "%s is not UTF-8", c->given[i].option->name);
 	return 0;
 }
 
@@ -108,8 +116,9 @@ static int make_job(struct cli *c, struct str *job)
 	size_t cap = (size_t)c->settings->limits.job_bytes + 1;
 	char *text = memory(cap);
 	struct buf b;
-	int code;
+	int code = check_options(c);
 
+	if (code != 0) return code;
 	if (!text) return CLI_FAILED;
 	if (cli_flag(c, "--attach")) return cli_fail(CLI_USAGE, "--attach is not built into this version");
 	if (!cli_flag(c, "--to") && !cli_flag(c, "--cc") && !cli_flag(c, "--bcc"))

@@ -112,6 +112,22 @@ class CliTest(unittest.TestCase):
                         t.join()
                         self.assertEqual(done.returncode, 75, done.stderr)
 
+    def test_options_are_utf8(self):
+        sink = self.sink()
+        g = self.gateway({"provider.default": smtp(sink)}, start=False)
+        for running in (False, True):
+            if running:
+                g.start()
+            for option in ("--to", "--cc", "--bcc", "--subject", "--from", "--text", "--html", "--provider", "--tenant",
+                           "--message-id"):
+                with self.subTest(option=option, running=running):
+                    words = {"--to": b"a@b.example", "--text": b"x", option: b"\xff@b.example"}
+                    done = subprocess.run([*g.command, "-c", g.file, "send", *(w for pair in words.items() for w in pair)],
+                                          capture_output=True, timeout=60)
+                    self.assertIn(done.returncode, (1, 2), done)
+                    self.assertIn(option.encode(), done.stderr)
+        self.assertEqual(json.loads(g.cli("list", "--json").stdout)["items"], [], "nothing is stored or dropped")
+
     def test_drop_directory(self):
         sink = self.sink()
         g = self.gateway({"provider.default": smtp(sink)}, start=False)
