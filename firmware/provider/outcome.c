@@ -40,7 +40,7 @@ enum outcome_fault outcome_fault(enum smtp_class cls, int err, enum retry_hold h
 	case SMTP_HOLD: return hold_fault(err, hold, link_up);
 	case SMTP_NONE: return OUTCOME_AGAIN;
 	}
-	CHECK(!"class of a verdict");
+	CHECK(false);
 	return OUTCOME_TRY;
 }
 
