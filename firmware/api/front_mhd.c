@@ -24,6 +24,7 @@
 #include "hal_clock.h"
 #include "hal_local.h"
 #include "hal_thread.h"
+#include "log/log.h"
 
 #define LISTENERS_MAX  (API_LISTEN_MAX + 2)
 #define DESCRIPTORS    4096 /* of the process; connections with a higher one are closed */
@@ -43,6 +44,8 @@
 #define IDLE_WAIT_MS                                                                                         \
 	3000 /* whatever there is to do wakes the thread before, unless somebody removed our socket */
 #define SOCKET_PATH_MAX 128
+/* Without descriptors nothing is accepted for so long: what waits keeps the listener ready all the time. */
+#define ACCEPT_PAUSE_MS 500
 
 enum turn {
 	TURN_FREE,    /* no store operation under way */
@@ -88,6 +91,8 @@ static struct {
 	int listeners[LISTENERS_MAX + 1]; /* and behind them the library's */
 	enum api_peer peers[LISTENERS_MAX];
 	const char *paths[LISTENERS_MAX];
+	int64_t accept_ms;    /* not before */
+	bool accepts_nothing; /* and the log says so */
 	char path_text[2][SOCKET_PATH_MAX];
 	unsigned listener_count;
 	uint16_t port;
@@ -561,6 +566,14 @@ static bool has_room(enum api_peer peer)
 	return true;
 }
 
+static void accept_pause(void)
+{
+	front.accept_ms = hal_clock_in(ACCEPT_PAUSE_MS);
+	if (!front.accepts_nothing)
+		log_warn("api", "out of descriptors or memory -> connections wait until others end");
+	front.accepts_nothing = true;
+}
+
 static void accept_all(unsigned listener)
 {
 	enum api_peer peer = front.peers[listener];
@@ -568,6 +581,7 @@ static void accept_all(unsigned listener)
 	for (;;) {
 		int fd = hal_local_accept(front.listeners[listener]);
 
+		if (fd == ERR_NO_MEMORY) accept_pause();
 		if (fd < 0) return;
 		if (fd >= DESCRIPTORS || !has_room(peer)) {
 			hal_local_close(fd, NULL);
@@ -597,18 +611,28 @@ static bool should_stop(unsigned *busy)
 	return stop;
 }
 
+static void accept_ready(uint32_t ready)
+{
+	front.accept_ms = 0;
+	for (unsigned i = 0; i < front.listener_count; i++)
+		if (ready & UINT32_C(1) << i) accept_all(i);
+	if (ready && front.accept_ms == 0) front.accepts_nothing = false;
+}
+
 static void run_once(int64_t wait_ms)
 {
 	unsigned n = front.listener_count;
+	int64_t pause_ms = front.accept_ms - hal_clock_mono_ms();
+	unsigned first = pause_ms > 0 ? n : 0; /* in a pause the library only */
 	uint64_t due;
 	uint32_t ready;
 
 	if (MHD_get_timeout64(front.daemon, &due) == MHD_YES && due < (uint64_t)wait_ms)
 		wait_ms = (int64_t)due;
+	if (first > 0 && pause_ms < wait_ms) wait_ms = pause_ms;
 	front.listeners[n] = MHD_get_daemon_info(front.daemon, MHD_DAEMON_INFO_EPOLL_FD)->epoll_fd;
-	ready = hal_local_wait(front.listeners, n + 1, hal_clock_in(wait_ms));
-	for (unsigned i = 0; i < n; i++)
-		if (ready & UINT32_C(1) << i) accept_all(i);
+	ready = hal_local_wait(front.listeners + first, n + 1 - first, hal_clock_in(wait_ms));
+	if (first == 0) accept_ready(ready & ((UINT32_C(1) << n) - 1));
 	lines_watch();
 	MHD_run(front.daemon);
 	memset(front.fresh, 0, sizeof(front.fresh));

@@ -1,6 +1,8 @@
 """Bad input over HTTP, byte by byte where it matters. Whatever comes: a clear answer, nothing stored, still alive."""
 import http.client
 import json
+import os
+import resource
 import socket
 import threading
 import time
@@ -302,6 +304,32 @@ class ShutOutTest(unittest.TestCase):
         s = self.connect(1)[0]
         s.sendall(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
         self.assertIn(b" 200 ", s.recv(1000))
+
+    def test_out_of_descriptors(self):
+        self.gateway.start()
+        pid = self.gateway.process.pid
+        resource.prlimit(pid, resource.RLIMIT_NOFILE, (40, 40))
+        idle = self.connect(60)
+        time.sleep(0.5)
+        before = self.cpu_seconds(pid)
+        time.sleep(4)
+        self.assertLess(self.cpu_seconds(pid) - before, 0.3, "it does not run in circles")
+        self.assertEqual(self.gateway.log_text().count("descriptor"), 1, self.gateway.log_text())
+        for s in idle:
+            s.close()
+        end = time.monotonic() + 10
+        while time.monotonic() < end:
+            try:
+                if self.gateway.api("GET", "/healthz", timeout=5)[0] == 200:
+                    return
+            except (OSError, http.client.HTTPException):
+                time.sleep(0.2)
+        self.fail("it accepts again")
+
+    def cpu_seconds(self, pid):
+        with open(f"/proc/{pid}/stat") as f:
+            fields = f.read().rsplit(")", 1)[1].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 class TrickleTest(unittest.TestCase):
