@@ -104,6 +104,17 @@ static const struct smtp_verdict *worst(const struct worker *w, const struct fin
 	return v;
 }
 
+/* The job ends as failed although all went well this time: what people need to know is who was refused before. */
+static void add_refused_before(const struct worker *w, struct buf *b)
+{
+	for (size_t i = 0; i < w->job.rcpt_count; i++) {
+		if (!worker_is_done(w, i) || w->before[i] != STORE_RCPT_FAILED) continue;
+		buf_escaped(b, w->job.rcpts[i].address.addr, 200);
+		buf_puts(b, ": refused in an earlier attempt; this time: ");
+		return;
+	}
+}
+
 static void fill_texts(struct worker *w, struct finish *f, enum job_result_kind kind)
 {
 	const struct smtp_verdict *v;
@@ -121,6 +132,7 @@ static void fill_texts(struct worker *w, struct finish *f, enum job_result_kind 
 		buf_escaped(&b, w->job.rcpts[at].address.addr, 200);
 		buf_puts(&b, ": ");
 	}
+	if (at == SIZE_MAX && kind == JOB_RESULT_FAILED) add_refused_before(w, &b);
 	verdict_text(&b, v);
 	f->op.text = f->text;
 	f->op.code = v->reply.code;

@@ -230,6 +230,16 @@ class CliTest(unittest.TestCase):
             self.assertEqual((r["success"], r["max_retries"], r["message_id"]), (False, 3, "r1"))
             self.assertIn("451", r["error"])
 
+    def test_a_failed_job_says_why(self):
+        sink = self.sink(replies={b"RCPT": [None, b"550 5.1.1 nobody", b"451 4.7.1 later"]})
+        g = self.gateway({"provider.default": smtp(sink), "retry": {"delays": "100ms", "jitter": "0"}})
+        id_ = g.api("POST", "/api/emails", {**JOB, "to": ["a@example.com", "b@example.com", "c@example.com"]})[1]["id"]
+        job = g.wait_state(id_)
+        self.assertEqual(job["state"], "failed")
+        self.assertEqual([r["state"] for r in job["recipients"]], ["sent", "failed", "sent"])
+        self.assertIn("b@example.com", job["error"], "not the reply of those who were accepted")
+        self.assertEqual([len(m.recipients) for m in sink.mails], [1, 1])
+
     def test_reload(self):
         sink, other = self.sink(), self.sink()
         g = self.gateway({"provider.default": smtp(sink)})
