@@ -30,7 +30,22 @@ static int paths_make(struct paths *p, const char *dir, const char *name)
 	return rc;
 }
 
-/* Makes a directory with its parents; each new name is synced in the directory above it. */
+/* The name of path is safe in the directory above it. A directory that we may not even open was not made by us:
+ * its names are safe already. */
+static int dir_sync_parent(const char *path)
+{
+	char parent[HAL_PATH_MAX];
+	const char *slash = strrchr(path, '/');
+	size_t n = slash ? (size_t)(slash - path) : 0;
+
+	if (slash == path) return 0; /* directly in "/": made with the device's image */
+	memcpy(parent, path, n);
+	parent[n] = '\0';
+	int rc = hal_storage_sync_dir(parent);
+	return rc == ERR_DENIED ? 0 : rc;
+}
+
+/* Makes a directory with its parents; each name is synced in the directory above it. */
 static int dir_make(const char *path)
 {
 	char part[HAL_PATH_MAX];
@@ -42,24 +57,13 @@ static int dir_make(const char *path)
 		memcpy(part, path, n);
 		part[n] = '\0';
 		rc = hal_storage_mkdir(part);
+		if (rc >= 0) rc = dir_sync_parent(part);
 		/* Somewhere above us we may enter but not write; what counts is whether the last one is
 		 * there. */
 		if (rc < 0 && slash) rc = 0;
 		if (!slash) break;
 	}
 	return rc;
-}
-
-static int dir_sync_parent(const char *path)
-{
-	char parent[HAL_PATH_MAX];
-	const char *slash = strrchr(path, '/');
-	size_t n = slash ? (size_t)(slash - path) : 0;
-
-	if (slash == path) return 0; /* directly in "/": not ours */
-	memcpy(parent, path, n);
-	parent[n] = '\0';
-	return hal_storage_sync_dir(parent);
 }
 
 static int dirs_make(const struct paths *p)
@@ -69,11 +73,7 @@ static int dirs_make(const struct paths *p)
 	if (rc >= 0) rc = hal_storage_mkdir(p->tmp);
 	if (rc >= 0) rc = hal_storage_mkdir(p->new);
 	if (rc >= 0) rc = hal_storage_mkdir(p->cur);
-	if (rc >= 0) rc = hal_storage_sync_dir(p->dir);
-	if (rc < 0) return rc;
-	/* A directory above that we may not even open was not made by us: its names are safe already. */
-	rc = dir_sync_parent(p->dir);
-	return rc == ERR_DENIED ? 0 : rc;
+	return rc < 0 ? rc : hal_storage_sync_dir(p->dir);
 }
 
 /* Whether it was delivered before: still new, or seen by a reader. */
