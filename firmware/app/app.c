@@ -335,6 +335,8 @@ static int take_dropped(void *arg, struct str name, char *text, size_t len, char
 	int rc;
 
 	hal_watchdog_kick();
+	/* There may be thousands; what is not taken in now waits for the next start. */
+	if (asked_to_stop()) atomic_store(&app.stopping, true);
 	if (atomic_load(&app.stopping)) return ERR_STOPPING;
 	arena_reset(a);
 	in = arena_take(a, sizeof(*in));

@@ -154,6 +154,27 @@ class CliTest(unittest.TestCase):
         self.assertIn("zz-by-hand.json", g.log_text())
         self.assertEqual([n for n in os.listdir(drop) if n != "refused"], [])
 
+    def test_stop_while_a_full_drop_directory_is_taken_in(self):
+        sink = self.sink()
+        g = self.gateway({"provider.default": smtp(sink)}, start=False)
+        drop = os.path.join(g.data, "drop")
+        os.makedirs(drop, mode=0o700)
+        for n in range(2000):
+            with open(os.path.join(drop, f"1795315922756-000008612635-{n:012x}.json"), "w") as f:
+                f.write(json.dumps({**JOB, "message_id": f"d{n}"}))
+        g.start(wait=False)
+        while "info store" not in g.log_text():
+            time.sleep(0.01)
+        began = time.monotonic()
+        self.assertEqual(g.stop(15), 0)
+        self.assertLess(time.monotonic() - began, 10)
+        left = len([n for n in os.listdir(drop) if n.endswith(".json")])
+        self.assertGreater(left, 0, "it was stopped in the middle")
+        g.start()
+        g.wait_drained()
+        self.assertEqual(len(sink.ids), 2000)
+        self.assertEqual(g.api("GET", "/api/emails?state=failed")[1]["items"], [])
+
     def test_sockets(self):
         g = self.gateway({"provider.default": {"type": "maildir", "path": "/nonexistent"}}, start=False)
         os.makedirs(g.data, mode=0o700)
