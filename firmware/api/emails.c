@@ -43,6 +43,17 @@ static bool content_type_is_json(struct str type)
 	       (type.len > 5 && str_eq_nocase((struct str){type.ptr + type.len - 5, 5}, STR("+json")));
 }
 
+/* A refusal that names the job of the path. in_state: what would have to be. */
+static int refuse_id(struct api_request *r, int err, const char *in_state)
+{
+	char text[160];
+
+	if (err != ERR_NOT_FOUND && err != ERR_STATE) return api_refuse_err(r, err);
+	snprintf(text, sizeof(text), "job %lld: %s", (long long)api_path_id(r),
+		 err == ERR_NOT_FOUND ? err_text(err) : in_state);
+	return api_refuse(r, err == ERR_NOT_FOUND ? 404 : 409, text);
+}
+
 static int refuse_job(struct api_request *r, const struct submission *s, size_t index, int err)
 {
 	/* A copy: the refusal is written over the memory that the intake lies in. */
@@ -411,7 +422,7 @@ static int show_job(struct api_request *r)
 {
 	struct showing *s = r->state;
 
-	if (s->get.op.rc < 0) return api_refuse_err(r, s->get.op.rc);
+	if (s->get.op.rc < 0) return refuse_id(r, s->get.op.rc, "");
 	api_reply_begin(r, 200);
 	api_put_open(&r->reply, NULL, '{');
 	api_put_bool(&r->reply, "success", true);
@@ -427,7 +438,7 @@ int api_emails_show(struct api_request *r)
 
 	if (!s) return api_no_memory(r);
 	if (api_query_check(r, names) < 0) return API_DONE;
-	if (api_path_id(r) == 0) return api_refuse_err(r, ERR_NOT_FOUND);
+	if (api_path_id(r) == 0) return refuse_id(r, ERR_NOT_FOUND, "");
 	store_job_get_init(&s->get);
 	store_rcpt_list_init(&s->rcpts);
 	store_attempt_list_init(&s->attempts);
@@ -456,7 +467,8 @@ static int requeue_answered(struct api_request *r)
 {
 	struct store_requeue *q = r->state;
 
-	return q->op.rc < 0 ? api_refuse_err(r, q->op.rc) : changed(r, JOB_PENDING);
+	return q->op.rc < 0 ? refuse_id(r, q->op.rc, "only a failed one can be queued again")
+			    : changed(r, JOB_PENDING);
 }
 
 int api_emails_requeue(struct api_request *r)
@@ -464,7 +476,7 @@ int api_emails_requeue(struct api_request *r)
 	struct store_requeue *q = api_take(r, sizeof(*q));
 
 	if (!q) return api_no_memory(r);
-	if (api_path_id(r) == 0) return api_refuse_err(r, ERR_NOT_FOUND);
+	if (api_path_id(r) == 0) return refuse_id(r, ERR_NOT_FOUND, "");
 	store_requeue_init(q);
 	q->id = api_path_id(r);
 	r->state = q;
@@ -481,7 +493,8 @@ static int cancel_answered(struct api_request *r)
 {
 	struct cancelling *c = r->state;
 
-	return c->cancel.op.rc < 0 ? api_refuse_err(r, c->cancel.op.rc) : changed(r, JOB_FAILED);
+	return c->cancel.op.rc < 0 ? refuse_id(r, c->cancel.op.rc, "only a waiting one can be cancelled")
+				   : changed(r, JOB_FAILED);
 }
 
 /* The result that clients will see for this end. */
@@ -504,7 +517,7 @@ static int cancel_found(struct api_request *r)
 {
 	struct cancelling *c = r->state;
 
-	if (c->get.op.rc < 0) return api_refuse_err(r, c->get.op.rc);
+	if (c->get.op.rc < 0) return refuse_id(r, c->get.op.rc, "");
 	store_cancel_init(&c->cancel);
 	c->cancel.id = c->get.job.id;
 	cancel_event(c);
@@ -516,7 +529,7 @@ int api_emails_cancel(struct api_request *r)
 	struct cancelling *c = api_take(r, sizeof(*c));
 
 	if (!c) return api_no_memory(r);
-	if (api_path_id(r) == 0) return api_refuse_err(r, ERR_NOT_FOUND);
+	if (api_path_id(r) == 0) return refuse_id(r, ERR_NOT_FOUND, "");
 	store_job_get_init(&c->get);
 	c->get.id = api_path_id(r);
 	r->state = c;
