@@ -6,20 +6,15 @@
 #include "base/err.h"
 #include "hal_clock.h"
 #include "hal_ident.h"
+#include "smtp/client_internal.h"
 #include "smtp/parts.h"
-#include "smtp/smtp.h"
 #include "smtp/wire.h"
 
-#define CONNECT_MS 60000
-#define TLS_MS     60000
-#define COMMAND_MS 300000
-#define BLOCK_MS   180000 /* RFC 5321 section 4.5.3.2.5 */
-
-static void enter(struct smtp *s, enum smtp_state state);
+#define BLOCK_MS 180000 /* RFC 5321 section 4.5.3.2.5 */
 
 /* ---- verdicts ---- */
 
-static struct smtp_verdict verdict_own(enum smtp_class class, int err, const char *text)
+struct smtp_verdict client_verdict_own(enum smtp_class class, int err, const char *text)
 {
 	struct smtp_verdict v = {.class = class, .err = err};
 	size_t len = strlen(text);
@@ -29,7 +24,7 @@ static struct smtp_verdict verdict_own(enum smtp_class class, int err, const cha
 	return v;
 }
 
-static struct smtp_verdict verdict_of_reply(const struct smtp *s, enum smtp_class class, int err)
+struct smtp_verdict client_verdict_of_reply(const struct smtp *s, enum smtp_class class, int err)
 {
 	return (struct smtp_verdict){.class = class, .err = err, .reply = s->reply};
 }
@@ -37,8 +32,8 @@ static struct smtp_verdict verdict_of_reply(const struct smtp *s, enum smtp_clas
 /* What a refusal within a mail means: 4yz is a try, 5yz a failure. */
 static struct smtp_verdict verdict_refused(const struct smtp *s)
 {
-	return s->reply.code >= 500 ? verdict_of_reply(s, SMTP_FAIL, ERR_REMOTE_PERM)
-				    : verdict_of_reply(s, SMTP_TRY, ERR_REMOTE_TEMP);
+	return s->reply.code >= 500 ? client_verdict_of_reply(s, SMTP_FAIL, ERR_REMOTE_PERM)
+				    : client_verdict_of_reply(s, SMTP_TRY, ERR_REMOTE_TEMP);
 }
 
 static bool rcpt_is_open(const struct smtp_rcpt *r)
@@ -68,46 +63,46 @@ static bool is_decided(const struct smtp *s)
 /* ---- ends ---- */
 
 /* The connection is of no more use. v is its verdict, and of the mail in work as far as that has none. */
-static void break_off(struct smtp *s, struct smtp_verdict v)
+void client_break_off(struct smtp *s, struct smtp_verdict v)
 {
 	s->verdict = v;
 	s->due_count = 0;
 	s->out_len = 0;
 	if (s->work.mail != NULL) settle(s, is_decided(s) ? s->work.verdict : v);
 	if (v.reply.code == 0) wire_note(s, SMTP_NOTE_STEP, "%s", v.reply.text);
-	enter(s, SMTP_BROKEN);
+	client_enter(s, SMTP_BROKEN);
 }
 
 /* Failures on this side of the connection: no fault of the server, none of the mail. */
-static bool is_ours(int err)
+bool client_is_ours(int err)
 {
 	return err == ERR_STOPPING || err == ERR_LINK_DOWN || err == ERR_UNREACHABLE || err == ERR_NO_MEMORY;
 }
 
 /* Sending or receiving failed: what that means depends on how far we were. */
-static void lost(struct smtp *s, int err)
+void client_lost(struct smtp *s, int err)
 {
 	enum smtp_class class = SMTP_HOLD;
 
 	if (s->work.mail != NULL && s->state == SMTP_DOT)
 		class = SMTP_UNCERTAIN;
-	else if (s->work.mail != NULL && s->used && !s->work.mail_answered && !is_ours(err) &&
+	else if (s->work.mail != NULL && s->used && !s->work.mail_answered && !client_is_ours(err) &&
 		 err != ERR_TIMEOUT)
 		class = SMTP_AGAIN;
-	else if (s->work.mail != NULL && !is_ours(err))
+	else if (s->work.mail != NULL && !client_is_ours(err))
 		class = SMTP_TRY;
-	break_off(s, verdict_own(class, err, err_text(err)));
+	client_break_off(s, client_verdict_own(class, err, err_text(err)));
 }
 
 /* The server, or we, will not have it; no mail has suffered. */
-static void refused(struct smtp *s, int err)
+void client_refused(struct smtp *s, int err)
 {
-	break_off(s, verdict_of_reply(s, SMTP_HOLD, err));
+	client_break_off(s, client_verdict_of_reply(s, SMTP_HOLD, err));
 }
 
-static void refuse(struct smtp *s, int err, const char *text)
+void client_refuse(struct smtp *s, int err, const char *text)
 {
-	break_off(s, verdict_own(SMTP_HOLD, err, text));
+	client_break_off(s, client_verdict_own(SMTP_HOLD, err, text));
 }
 
 /* ---- up to ready ---- */
@@ -120,73 +115,8 @@ static const char *helo_name(const struct smtp *s)
 	return smtp_helo_ok(name) ? name : "localhost";
 }
 
-static void start_tls(struct smtp *s)
-{
-	char why_text[SMTP_TEXT_MAX];
-	struct buf why, text;
-	int64_t deadline = hal_clock_in(wire_limit(s, TLS_MS));
-
-	buf_init(&why, why_text, sizeof(why_text));
-	int rc = net_tls_start(&s->tls, s->config.tls_config, s->stream, s->config.host,
-			       deadline < s->deadline ? deadline : s->deadline, &why);
-	if (rc < 0) {
-		refuse(s, rc, why.len > 0 ? why_text : err_text(rc));
-		return;
-	}
-	s->tls_on = true;
-	wire_use(s, &s->tls.stream);
-	buf_init(&text, why_text, sizeof(why_text));
-	net_tls_text(&s->tls, &text);
-	wire_note(s, SMTP_NOTE_STEP, "%s", why_text);
-}
-
-static void auth_step(struct smtp *s)
-{
-	struct buf line;
-	size_t shown;
-
-	/* Nothing else is in flight, so the whole buffer is free. */
-	CHECK(s->out_len == 0);
-	buf_init(&line, s->out, sizeof(s->out) - 2);
-	int rc = smtp_auth_line(&line, s->auth_mechanism, s->auth_step++, s->config.username,
-				s->config.password != NULL ? s->config.password : "", &shown);
-	if (rc < 0) {
-		explicit_bzero(s->out, sizeof(s->out));
-		refuse(s, rc == ERR_PROTOCOL ? ERR_AUTH : rc, "the authentication exchange does not end");
-		return;
-	}
-	wire_note(s, SMTP_NOTE_SENT, "%.*s%s", (int)shown, line.ptr,
-		  line.len == shown ? ""
-		  : shown == 0      ? "***"
-				    : " ***");
-	memcpy(s->out + line.len, "\r\n", 2);
-	s->out_len = line.len + 2;
-	wire_expect(s, SMTP_CMD_AUTH, NULL, 0);
-	rc = wire_flush(s, COMMAND_MS, NULL);
-	explicit_bzero(s->out, sizeof(s->out));
-	if (rc < 0) lost(s, rc);
-}
-
-/* No credentials in the clear: whatever the configuration says, without TLS they go to this machine only. */
-static void auth_begin(struct smtp *s)
-{
-	int rc = smtp_auth_choose(&s->caps, s->config.auth, &s->auth_mechanism);
-
-	s->auth_step = 0;
-	if (!s->tls_on && !s->loopback)
-		refuse(s, ERR_AUTH, "AUTH without TLS is only done on loopback");
-	else if (s->config.username == NULL || s->config.username[0] == '\0')
-		refuse(s, ERR_AUTH, "AUTH is configured without a username");
-	else if (rc == ERR_UNSUPPORTED)
-		refuse(s, rc, "this AUTH mechanism is not supported");
-	else if (rc < 0)
-		refuse(s, rc, "the server offers no AUTH mechanism that could be used");
-	else
-		auth_step(s);
-}
-
 /* Each state's entry sends what belongs to it. The only place that sets the state. */
-static void enter(struct smtp *s, enum smtp_state state)
+void client_enter(struct smtp *s, enum smtp_state state)
 {
 	s->state = state;
 	switch (state) {
@@ -198,7 +128,7 @@ static void enter(struct smtp *s, enum smtp_state state)
 		wire_command(s, SMTP_CMD_EHLO, NULL, 0, "EHLO %s", helo_name(s));
 		break;
 	case SMTP_STARTTLS: wire_command(s, SMTP_CMD_STARTTLS, NULL, 0, "STARTTLS"); break;
-	case SMTP_AUTH: auth_begin(s); break;
+	case SMTP_AUTH: client_auth_begin(s); break;
 	case SMTP_DOT: wire_expect(s, SMTP_CMD_DOT, s->work.mail, 0); break;
 	case SMTP_QUIT: wire_command(s, SMTP_CMD_QUIT, NULL, 0, "QUIT"); break;
 	case SMTP_CLOSED:
@@ -217,24 +147,24 @@ static void after_hello(struct smtp *s)
 	if (s->config.tls == SMTP_TLS_STARTTLS && !s->tls_on) {
 		/* No STARTTLS where it was configured: somebody in between may have taken it out. */
 		if (!s->caps.starttls)
-			refuse(s, ERR_TLS, "the server does not offer STARTTLS");
+			client_refuse(s, ERR_TLS, "the server does not offer STARTTLS");
 		else
-			enter(s, SMTP_STARTTLS);
+			client_enter(s, SMTP_STARTTLS);
 	} else if (s->config.auth != SMTP_AUTH_NONE && (s->config.auth != SMTP_AUTH_AUTO || named)) {
-		enter(s, SMTP_AUTH);
+		client_enter(s, SMTP_AUTH);
 	} else {
-		enter(s, SMTP_READY);
+		client_enter(s, SMTP_READY);
 	}
 }
 
 static void on_greeting(struct smtp *s)
 {
 	if (s->reply.code == 220)
-		enter(s, SMTP_HELLO);
+		client_enter(s, SMTP_HELLO);
 	else if (s->reply.code / 100 == 2 || s->reply.code / 100 == 3)
-		lost(s, ERR_PROTOCOL);
+		client_lost(s, ERR_PROTOCOL);
 	else
-		refused(s, ERR_REMOTE_BUSY);
+		client_refused(s, ERR_REMOTE_BUSY);
 }
 
 static void on_hello(struct smtp *s, enum smtp_command command)
@@ -246,40 +176,26 @@ static void on_hello(struct smtp *s, enum smtp_command command)
 		memset(&s->caps, 0, sizeof(s->caps));
 		wire_command(s, SMTP_CMD_HELO, NULL, 0, "HELO %s", helo_name(s));
 	} else if (s->reply.code / 100 == 3) {
-		lost(s, ERR_PROTOCOL);
+		client_lost(s, ERR_PROTOCOL);
 	} else {
-		refused(s, ERR_REMOTE_BUSY);
+		client_refused(s, ERR_REMOTE_BUSY);
 	}
 }
 
 static void on_starttls(struct smtp *s)
 {
 	if (s->reply.code / 100 != 2) {
-		refused(s, ERR_TLS);
+		client_refused(s, ERR_TLS);
 		return;
 	}
 	/* Bytes behind this reply came in the clear: from whoever wants them to count as heard under TLS. */
 	if (net_line_pending(&s->line) > 0) {
-		refuse(s, ERR_TLS,
-		       "the server sent more behind its reply to STARTTLS: taken for an injection");
+		client_refuse(s, ERR_TLS,
+			      "the server sent more behind its reply to STARTTLS: taken for an injection");
 		return;
 	}
-	start_tls(s);
-	if (s->state != SMTP_BROKEN) enter(s, SMTP_HELLO);
-}
-
-/* RFC 4954 section 6: 454 is temporary; what else begins with 4 or 5 refuses the credentials or the
- * mechanism. */
-static void on_auth(struct smtp *s)
-{
-	if (s->reply.code / 100 == 2)
-		enter(s, SMTP_READY);
-	else if (s->reply.code == 334)
-		auth_step(s);
-	else if (s->reply.code / 100 == 5)
-		refused(s, ERR_AUTH);
-	else
-		refused(s, s->reply.code / 100 == 4 ? ERR_REMOTE_BUSY : ERR_PROTOCOL);
+	client_start_tls(s);
+	if (s->state != SMTP_BROKEN) client_enter(s, SMTP_HELLO);
 }
 
 /* ---- a mail ---- */
@@ -299,11 +215,11 @@ static void on_mail(struct smtp *s)
 	if (class == 2) {
 		s->needs_rset = true;
 	} else if (class == 3) {
-		lost(s, ERR_PROTOCOL);
+		client_lost(s, ERR_PROTOCOL);
 	} else if (s->reply.code == 530) {
 		/* RFC 4954 section 6, RFC 3207 section 4: "Authentication required", "Must issue STARTTLS
 		 * first": the provider's configuration is refused, not this mail. */
-		stop_mail(s, verdict_of_reply(s, SMTP_HOLD, ERR_AUTH));
+		stop_mail(s, client_verdict_of_reply(s, SMTP_HOLD, ERR_AUTH));
 	} else {
 		stop_mail(s, verdict_refused(s));
 	}
@@ -327,11 +243,11 @@ static void on_rcpt(struct smtp *s, struct smtp_rcpt *rcpt)
 		rcpt->verdict.reply = s->reply;
 		s->work.accepted++;
 	} else if (s->reply.code / 100 == 3) {
-		lost(s, ERR_PROTOCOL);
+		client_lost(s, ERR_PROTOCOL);
 	} else if (!s->work.stop) {
 		/* After a refused MAIL the RCPTs behind it say nothing of their own. */
-		rcpt->verdict =
-			too_many(s) ? verdict_of_reply(s, SMTP_AGAIN, ERR_REMOTE_TEMP) : verdict_refused(s);
+		rcpt->verdict = too_many(s) ? client_verdict_of_reply(s, SMTP_AGAIN, ERR_REMOTE_TEMP)
+					    : verdict_refused(s);
 		s->work.verdict = rcpt->verdict;
 	}
 }
@@ -342,16 +258,16 @@ static void on_data(struct smtp *s)
 	bool wanted = s->work.accepted > 0 && !s->work.stop;
 
 	if (class == 2 || (class == 3 && s->work.stop && s->work.accepted > 0)) {
-		lost(s, ERR_PROTOCOL);
+		client_lost(s, ERR_PROTOCOL);
 	} else if (class == 3 && !wanted) {
 		/* RFC 2920 section 3.1: 354 although nobody takes the mail. A lone dot gets out of it, and
 		 * whatever is said to that completes nothing. */
 		wire_command(s, SMTP_CMD_DOT, NULL, 0, ".");
 	} else if (class == 3 && net_line_pending(&s->line) > 0) {
 		/* A reply too many: the next one would be taken for the answer to our dot. */
-		lost(s, ERR_PROTOCOL);
+		client_lost(s, ERR_PROTOCOL);
 	} else if (class == 3) {
-		enter(s, SMTP_CONTENT);
+		client_enter(s, SMTP_CONTENT);
 	} else if (wanted) {
 		stop_mail(s, verdict_refused(s));
 	}
@@ -363,18 +279,18 @@ static void on_dot(struct smtp *s, struct smtp_mail *mail)
 
 	if (mail == NULL) return;
 	if (class == 3) {
-		lost(s, ERR_PROTOCOL);
+		client_lost(s, ERR_PROTOCOL);
 		return;
 	}
 	/* The transaction is over either way (RFC 5321 section 4.1.1.4). */
 	s->needs_rset = false;
 	if (class == 2) {
 		s->mails_sent++;
-		settle(s, verdict_of_reply(s, SMTP_SENT, 0));
+		settle(s, client_verdict_of_reply(s, SMTP_SENT, 0));
 	} else {
 		settle(s, verdict_refused(s));
 	}
-	enter(s, SMTP_READY);
+	client_enter(s, SMTP_READY);
 }
 
 /* RFC 5321 section 3.8: 421 may answer any command, and the server hangs up behind it. */
@@ -383,19 +299,20 @@ static void on_421(struct smtp *s, const struct smtp_due *due)
 	bool stale = s->used && s->work.mail != NULL && !s->work.mail_answered;
 
 	if (s->work.mail == NULL)
-		refused(s, due->command == SMTP_CMD_STARTTLS ? ERR_TLS : ERR_REMOTE_BUSY);
+		client_refused(s, due->command == SMTP_CMD_STARTTLS ? ERR_TLS : ERR_REMOTE_BUSY);
 	else
-		break_off(s, verdict_of_reply(s, stale ? SMTP_AGAIN : SMTP_TRY, ERR_REMOTE_TEMP));
+		client_break_off(s,
+				 client_verdict_of_reply(s, stale ? SMTP_AGAIN : SMTP_TRY, ERR_REMOTE_TEMP));
 }
 
 /* The switch over replies: reads one and hands it to what it answers. */
-static void take_reply(struct smtp *s)
+void client_take_reply(struct smtp *s)
 {
 	struct smtp_due due;
 	int rc = wire_reply(s, &due);
 
 	if (rc < 0) {
-		lost(s, rc);
+		client_lost(s, rc);
 		return;
 	}
 	if (s->reply.code == 421) {
@@ -407,15 +324,15 @@ static void take_reply(struct smtp *s)
 	case SMTP_CMD_EHLO:
 	case SMTP_CMD_HELO: on_hello(s, due.command); break;
 	case SMTP_CMD_STARTTLS: on_starttls(s); break;
-	case SMTP_CMD_AUTH: on_auth(s); break;
+	case SMTP_CMD_AUTH: client_on_auth(s); break;
 	case SMTP_CMD_RSET:
-		if (s->reply.code / 100 != 2) lost(s, ERR_PROTOCOL);
+		if (s->reply.code / 100 != 2) client_lost(s, ERR_PROTOCOL);
 		break;
 	case SMTP_CMD_MAIL: on_mail(s); break;
 	case SMTP_CMD_RCPT: on_rcpt(s, &due.mail->rcpts[due.rcpt]); break;
 	case SMTP_CMD_DATA: on_data(s); break;
 	case SMTP_CMD_DOT: on_dot(s, due.mail); break;
-	case SMTP_CMD_QUIT: enter(s, SMTP_CLOSED); break;
+	case SMTP_CMD_QUIT: client_enter(s, SMTP_CLOSED); break;
 	}
 }
 
@@ -473,9 +390,9 @@ static void content_stopped(struct smtp *s, int err)
 	int early = wire_early(s);
 
 	if (early == 1 && s->reply.code >= 400)
-		break_off(s, verdict_refused(s));
+		client_break_off(s, verdict_refused(s));
 	else
-		lost(s, err);
+		client_lost(s, err);
 }
 
 /* Ends the content. Until the last byte of the final dot has left, the server cannot have taken the mail;
@@ -486,11 +403,11 @@ static void content_end(struct smtp *s, const struct smtp_stuffer *stuffer, int6
 	int early = wire_early(s);
 
 	if (early < 0) {
-		lost(s, early);
+		client_lost(s, early);
 	} else if (early == 1 && s->reply.code >= 400) {
-		break_off(s, verdict_refused(s));
+		client_break_off(s, verdict_refused(s));
 	} else if (early == 1) {
-		lost(s, ERR_PROTOCOL);
+		client_lost(s, ERR_PROTOCOL);
 	} else {
 		s->out_len += smtp_stuff_end(stuffer, s->out + s->out_len);
 		int rc = wire_flush(s, BLOCK_MS, &whole);
@@ -499,7 +416,7 @@ static void content_end(struct smtp *s, const struct smtp_stuffer *stuffer, int6
 			return;
 		}
 		wire_note(s, SMTP_NOTE_SENT, "(%lld bytes of content) .", (long long)bytes);
-		enter(s, SMTP_DOT);
+		client_enter(s, SMTP_DOT);
 	}
 }
 
@@ -512,7 +429,7 @@ static void content_unreadable(struct smtp *s, int err)
 		class = SMTP_FAIL;
 	else if (err_class(err) == ERR_CLASS_RETRY)
 		class = SMTP_TRY;
-	break_off(s, verdict_own(class, err, err_text(err)));
+	client_break_off(s, client_verdict_own(class, err, err_text(err)));
 }
 
 static void send_content(struct smtp *s)
@@ -558,10 +475,11 @@ static void judge_rcpts(struct smtp *s, struct smtp_mail *mail)
 		if (r->skip) continue;
 		memset(&r->verdict, 0, sizeof(r->verdict));
 		if (!smtp_path_ok(r->addr))
-			r->verdict = verdict_own(SMTP_FAIL, ERR_INVALID, "not an address");
+			r->verdict = client_verdict_own(SMTP_FAIL, ERR_INVALID, "not an address");
 		else if (!smtp_is_ascii(r->addr) && !s->caps.smtputf8)
-			r->verdict = verdict_own(SMTP_FAIL, ERR_UNSUPPORTED,
-						 "the server does not take internationalized addresses");
+			r->verdict =
+				client_verdict_own(SMTP_FAIL, ERR_UNSUPPORTED,
+						   "the server does not take internationalized addresses");
 		else
 			s->work.open++;
 		s->work.utf8 |= !smtp_is_ascii(r->addr);
@@ -578,12 +496,12 @@ static void judge(struct smtp *s, struct smtp_mail *mail)
 	s->work.utf8 &= s->caps.smtputf8;
 	/* RFC 1870 section 6.1: no need to ask when the limit is known. */
 	if (mail->from.len > 0 && !smtp_path_ok(mail->from))
-		stop_mail(s, verdict_own(SMTP_FAIL, ERR_INVALID, "the sender is not an address"));
+		stop_mail(s, client_verdict_own(SMTP_FAIL, ERR_INVALID, "the sender is not an address"));
 	else if (needed && !s->caps.smtputf8)
-		stop_mail(s, verdict_own(SMTP_FAIL, ERR_UNSUPPORTED,
-					 "the server does not take internationalized mail"));
+		stop_mail(s, client_verdict_own(SMTP_FAIL, ERR_UNSUPPORTED,
+						"the server does not take internationalized mail"));
 	else if (s->caps.size_max > 0 && mail->size > s->caps.size_max)
-		stop_mail(s, verdict_own(SMTP_FAIL, ERR_TOO_LARGE, "larger than the server takes"));
+		stop_mail(s, client_verdict_own(SMTP_FAIL, ERR_TOO_LARGE, "larger than the server takes"));
 	else if (s->work.open == 0)
 		s->work.stop = true;
 }
@@ -596,9 +514,12 @@ static bool still_there(struct smtp *s)
 
 	if (rc == 0) return true;
 	if (rc < 0)
-		break_off(s, verdict_own(s->used && !is_ours(rc) ? SMTP_AGAIN : SMTP_HOLD, rc, err_text(rc)));
+		client_break_off(s,
+				 client_verdict_own(s->used && !client_is_ours(rc) ? SMTP_AGAIN : SMTP_HOLD,
+						    rc, err_text(rc)));
 	else
-		break_off(s, verdict_of_reply(s, s->used ? SMTP_AGAIN : SMTP_HOLD, ERR_REMOTE_BUSY));
+		client_break_off(
+			s, client_verdict_of_reply(s, s->used ? SMTP_AGAIN : SMTP_HOLD, ERR_REMOTE_BUSY));
 	return false;
 }
 
@@ -619,7 +540,7 @@ int smtp_send(struct smtp *s, struct smtp_mail *mail, int64_t deadline_ms)
 		return mail->verdict.err;
 	}
 	if (!still_there(s)) return mail->verdict.err;
-	enter(s, SMTP_ENVELOPE);
+	client_enter(s, SMTP_ENVELOPE);
 	while (s->state == SMTP_ENVELOPE || s->state == SMTP_CONTENT || s->state == SMTP_DOT) {
 		if (s->state == SMTP_CONTENT) {
 			send_content(s);
@@ -627,110 +548,11 @@ int smtp_send(struct smtp *s, struct smtp_mail *mail, int64_t deadline_ms)
 		}
 		if (s->state == SMTP_ENVELOPE) feed(s);
 		if (s->due_count > 0) {
-			take_reply(s);
+			client_take_reply(s);
 		} else {
 			settle(s, s->work.verdict);
-			enter(s, SMTP_READY);
+			client_enter(s, SMTP_READY);
 		}
 	}
 	return mail->verdict.err;
-}
-
-/* ---- begin and end ---- */
-
-void smtp_init(struct smtp *s, const struct smtp_config *config)
-{
-	memset(s, 0, sizeof(*s));
-	s->config = *config;
-	hal_mutex_init(&s->lock);
-}
-
-static int open_over(struct smtp *s, struct hal_stream *base, int64_t deadline_ms)
-{
-	s->deadline = deadline_ms;
-	s->loopback = hal_addr_is_loopback(&s->peer.addr) != 0;
-	hal_mutex_lock(&s->lock);
-	s->base = base;
-	bool aborted = s->aborted;
-	hal_mutex_unlock(&s->lock);
-	wire_use(s, base);
-	wire_note(s, SMTP_NOTE_STEP, "connected to %s", s->peer.text);
-	if (aborted)
-		refuse(s, ERR_STOPPING, err_text(ERR_STOPPING));
-	else if (s->config.tls != SMTP_TLS_NONE && s->config.tls_config == NULL)
-		refuse(s, ERR_CONFIG, "TLS is not configured");
-	else if (s->config.tls == SMTP_TLS_IMPLICIT)
-		start_tls(s);
-	if (s->state != SMTP_BROKEN) enter(s, SMTP_GREETING);
-	while (s->state != SMTP_READY && s->state != SMTP_BROKEN)
-		take_reply(s);
-	return s->state == SMTP_READY ? 0 : s->verdict.err;
-}
-
-int smtp_open_on(struct smtp *s, struct hal_stream *stream, const struct net_peer *peer, int64_t deadline_ms)
-{
-	CHECK(s->state == SMTP_CLOSED && s->base == NULL);
-	s->peer = *peer;
-	return open_over(s, stream, deadline_ms);
-}
-
-int smtp_open(struct smtp *s, int64_t deadline_ms)
-{
-	char why_text[SMTP_TEXT_MAX];
-	struct buf why;
-	int64_t connect = hal_clock_in(wire_limit(s, CONNECT_MS));
-
-	CHECK(s->state == SMTP_CLOSED && s->base == NULL);
-	hal_mutex_lock(&s->lock);
-	bool aborted = s->aborted;
-	hal_mutex_unlock(&s->lock);
-	if (aborted) {
-		refuse(s, ERR_STOPPING, err_text(ERR_STOPPING));
-		return ERR_STOPPING;
-	}
-	buf_init(&why, why_text, sizeof(why_text));
-	int rc = net_dial(&s->socket, s->config.host, s->config.port,
-			  connect < deadline_ms ? connect : deadline_ms, &s->peer, &why);
-	if (rc < 0) {
-		refuse(s, rc, why.len > 0 ? why_text : err_text(rc));
-		return rc;
-	}
-	return open_over(s, &s->socket.stream, deadline_ms);
-}
-
-bool smtp_ready(const struct smtp *s)
-{
-	return s->state == SMTP_READY;
-}
-
-void smtp_close_by(struct smtp *s, int64_t deadline_ms)
-{
-	if (s->state == SMTP_READY) {
-		int64_t own = hal_clock_in(2000);
-
-		s->deadline = own < deadline_ms ? own : deadline_ms;
-		enter(s, SMTP_QUIT);
-		take_reply(s);
-	}
-	hal_mutex_lock(&s->lock);
-	bool open = s->base != NULL;
-	s->base = NULL;
-	hal_mutex_unlock(&s->lock);
-	if (open) hal_stream_close(s->stream);
-	hal_mutex_close(&s->lock);
-	s->stream = NULL;
-	enter(s, SMTP_CLOSED);
-}
-
-void smtp_close(struct smtp *s)
-{
-	smtp_close_by(s, HAL_FOREVER);
-}
-
-void smtp_abort(struct smtp *s)
-{
-	hal_mutex_lock(&s->lock);
-	s->aborted = true;
-	if (s->base != NULL) hal_stream_abort(s->base);
-	hal_mutex_unlock(&s->lock);
 }
