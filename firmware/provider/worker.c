@@ -121,9 +121,9 @@ static int claim(struct worker *w, int64_t *next_due_ms)
 	int rc;
 
 	memset(&w->claimed, 0, sizeof w->claimed);
-	w->claimed.src_buf = w->src;
-	w->claimed.src_cap = WORKER_SRC_BYTES;
 	store_claim_init(&c);
+	c.src = w->src;
+	c.src_cap = sizeof w->src;
 	c.provider = str_from(w->provider->spec.name);
 	c.jobs = &w->claimed;
 	c.cap = 1;

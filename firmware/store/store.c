@@ -207,6 +207,7 @@ static int op_run(struct store *s, struct store_op *op)
 static void append(struct store *s, struct store_op *op)
 {
 	op->next = NULL;
+	op->joined = false;
 	if (s->tail)
 		s->tail->next = op;
 	else
@@ -413,24 +414,65 @@ static size_t op_bytes(const struct store_op *op)
 	return bytes;
 }
 
+/* How many were handed in together, beginning with this one. */
+static size_t batch_of(const struct store_op *op, size_t *bytes)
+{
+	size_t count = 0;
+
+	*bytes = 0;
+	do {
+		*bytes += op_bytes(op);
+		count++;
+		op = op->next;
+	} while (op && op->joined);
+	return count;
+}
+
+/* What is read before the first write is answered without waiting for the commit. What the group makes due is
+ * seen by the next claim: the hint of it comes after the commit. */
+static void claims_first(struct group *g)
+{
+	size_t first = 0;
+
+	for (size_t i = 0; i < g->count; i++) {
+		struct store_op *op = g->ops[i];
+
+		if (op->verb != STORE_CLAIM) continue;
+		memmove(&g->ops[first + 1], &g->ops[first], (i - first) * sizeof g->ops[0]);
+		g->ops[first++] = op;
+	}
+}
+
 /* Under the lock. */
 static void take_group(struct store *s, struct group *g)
 {
-	size_t bytes = 0;
+	size_t bytes = 0, more;
 
 	g->count = 0;
 	while (s->head && g->count < STORE_GROUP_OPS) {
+		struct store_op *op = s->head;
 		/* It commits by itself, in pieces: the others must not be in its transaction. */
-		bool alone = s->head->verb == STORE_CLOCK_STEPPED;
+		bool alone = op->verb == STORE_CLOCK_STEPPED;
+
 		if (g->count && alone) break;
-		bytes += op_bytes(s->head);
+		if (g->count && !op->joined &&
+		    (batch_of(op, &more) > STORE_GROUP_OPS - g->count || bytes + more > STORE_GROUP_BYTES))
+			break;
+		bytes += op_bytes(op);
 		if (g->count && bytes > STORE_GROUP_BYTES) break;
-		g->ops[g->count++] = s->head;
-		s->head = s->head->next;
+		g->ops[g->count++] = op;
+		s->head = op->next;
 		if (alone) break;
 	}
 	if (!s->head) s->tail = NULL;
+	claims_first(g);
 	if (s->reconfigured) s->config = s->config_next;
+}
+
+static void hint(struct store *s)
+{
+	if (s->wake && s->work_fn) s->work_fn(s->work_arg);
+	s->wake = false;
 }
 
 static void thread_main(void *arg)
@@ -453,9 +495,9 @@ static void thread_main(void *arg)
 			store_space_limit(s);
 		}
 		run_group(s, &the_group);
+		hint(s);
 		checkpoint(s);
-		if (s->wake && s->work_fn) s->work_fn(s->work_arg);
-		s->wake = false;
+		hint(s);
 	}
 	hal_mutex_unlock(&s->lock);
 }
@@ -536,6 +578,20 @@ static bool hand_in(struct store *s, struct store_op *op)
 	append(s, op);
 	hal_cond_signal(&s->more);
 	return true;
+}
+
+void store_submit_all(struct store *s, struct store_op *const ops[], size_t count)
+{
+	size_t taken = 0;
+
+	hal_mutex_lock(&s->lock);
+	for (; taken < count && hand_in(s, ops[taken]); taken++)
+		ops[taken]->joined = taken > 0;
+	hal_mutex_unlock(&s->lock);
+	for (; taken < count; taken++) {
+		ops[taken]->rc = ERR_STOPPING;
+		if (ops[taken]->done) ops[taken]->done(ops[taken]);
+	}
 }
 
 void store_submit(struct store *s, struct store_op *op)

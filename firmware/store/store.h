@@ -33,6 +33,8 @@
 #ifndef POSTERN_STORE_STORE_H
 #define POSTERN_STORE_STORE_H
 
+#include "base/json.h"
+#include "base/limits.h"
 #include "hal_thread.h"
 #include "job/job.h"
 
@@ -93,12 +95,18 @@ struct store_op {
 		struct store_op *op); /* on the store's thread: short, never waits, never calls the store */
 	void *arg;                    /* the caller's */
 	struct store_op *next;        /* the store's */
+	bool joined;                  /* the store's: handed in together with the one before it */
 	bool finished;                /* the store's, for store_do */
 };
 
 /* Hands it in; op and all it points to stay untouched until done was called. Never waits. Once store_close
  * has begun, done is called at once, on the caller's thread, with ERR_STOPPING. */
 void store_submit(struct store *s, struct store_op *op);
+
+/* Hands in all of them, in this order, with one wake-up. They stand in one group as long as they fit into one
+ * (STORE_GROUP_OPS_MAX of them, 256 KB of originals); otherwise as store_submit for each. */
+void store_submit_all(struct store *s, struct store_op *const ops[], size_t count);
+#define STORE_GROUP_OPS_MAX LIMIT_store_group_ops
 
 /* Hands it in and waits for the answer. Returns op->rc. */
 int store_do(struct store *s, struct store_op *op);
@@ -132,25 +140,30 @@ struct store_claimed {
 	enum job_priority priority;
 	char message_id[256];
 	size_t src_len;  /* of the whole original */
-	size_t src_have; /* of src_buf in use: all of it, or 0 when it does not fit: read it with
-			    STORE_SRC_READ */
-	char *src_buf;   /* the caller's */
-	size_t src_cap;
+	size_t src_have; /* of src in use: all of it, or 0 when it does not fit: read it with STORE_SRC_READ */
+	char *src; /* in the claim's src, with STORE_SRC_PAD zero bytes behind it; NULL when it does not fit */
 	uint64_t rcpt_done[4]; /* bit n: recipient n (order of job.rcpts) is settled already, do not send to
 				  it */
 };
 #define STORE_RCPT_MAX 256
+#define STORE_SRC_PAD  JSON_PADDING
 
-/* Claims up to cap jobs of one provider that are due, high priority first, then oldest due time. 0 jobs is no
- * error: then next_due_ms says when the next one will be due (wall ms; 0: none known). A claim ends with
- * STORE_FINISH or STORE_RELEASE. Errors: ERR_NO_SPACE (there is no room to write down how it would end). */
+/* Claims 1 to cap jobs of one provider that are due, high priority first, then oldest due time. Their originals
+ * are put into src, one behind the other. The first that does not fit any more ends the claim and is left for
+ * the next one; when it is the very first it is claimed alone, without its original. 0 jobs is no error: then
+ * next_due_ms says when the next one will be due (wall ms; 0: none known). A claim ends with STORE_FINISH or
+ * STORE_RELEASE. In its group it comes before all else, and is answered without waiting for the commit.
+ * Errors: ERR_NO_SPACE (there is no room to write down how it would end). */
 struct store_claim {
 	struct store_op op;
 	struct str provider;
 	struct store_claimed *jobs;
 	size_t cap;
+	char *src; /* the caller's */
+	size_t src_cap;
 	/* answers */
 	size_t count;
+	size_t src_used; /* of src, with the padding */
 	int64_t next_due_ms;
 };
 void store_claim_init(struct store_claim *c);

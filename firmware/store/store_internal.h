@@ -23,7 +23,7 @@
 #define STORE_PAGE        4096
 #define STORE_HEAP_BYTES  LIMIT_store_heap
 #define STORE_STACK_BYTES (128 * 1024)
-#define STORE_GROUP_OPS   LIMIT_store_group_ops
+#define STORE_GROUP_OPS   STORE_GROUP_OPS_MAX
 #define STORE_GROUP_BYTES LIMIT_store_group_bytes
 #define STORE_CLAIMS      LIMIT_store_claims
 #define STORE_HOLDS       LIMIT_store_holds

@@ -239,43 +239,60 @@ static int claimed_row(struct store *s, struct store_claimed *c, uint64_t *sum, 
 	return 1;
 }
 
-/* 1: filled in; 0: not this one. */
-static int claim_one(struct store *s, int64_t id, struct store_claimed *c)
+/* The original of c behind those of the jobs before. 1: all of it; 0: it is damaged, and the job failed for it. */
+static int claim_src(struct store *s, struct store_claim *claim, struct store_claimed *c, uint64_t sum)
 {
-	uint64_t sum;
-	bool settled;
-
-	c->id = id;
-	c->src_have = 0;
-	memset(c->rcpt_done, 0, sizeof c->rcpt_done);
-	int rc = claimed_row(s, c, &sum, &settled);
-	if (rc == 1 && settled) rc = rcpts_settled(s, c) < 0 ? -1 : 1;
-	if (rc != 1 || c->src_len > c->src_cap) return rc;
+	char *src = claim->src + claim->src_used;
 	size_t len;
-	rc = store_src_get(s, id, 0, c->src_buf, c->src_len, &len);
+	int rc = store_src_get(s, c->id, 0, src, c->src_len, &len);
+
 	if (rc < 0) return rc;
-	if (len == c->src_len && store_sum(STORE_SUM_START, c->src_buf, len) == sum) {
+	if (len == c->src_len && store_sum(STORE_SUM_START, src, len) == sum) {
+		memset(src + len, 0, STORE_SRC_PAD);
+		claim->src_used += len + STORE_SRC_PAD;
+		c->src = src;
 		c->src_have = len;
 		return 1;
 	}
 	if (len != c->src_len) return store_missing(s);
-	log_error("store", "original damaged -> job failed", LOG_INT("id", id));
-	rc = store_job_give_up(s, id, JOB_REASON_BAD, "the stored original is damaged",
+	log_error("store", "original damaged -> job failed", LOG_INT("id", c->id));
+	rc = store_job_give_up(s, c->id, JOB_REASON_BAD, "the stored original is damaged",
 			       (struct str){NULL, 0});
 	return rc < 0 ? rc : 0;
 }
 
-static int claim_priority(struct store *s, struct store_claim *c, enum job_priority p, int64_t now)
+/* 1: filled in; 0: not this one. *full: it does not fit; unless it is the first it was left. */
+static int claim_one(struct store *s, int64_t id, struct store_claim *claim, bool *full)
+{
+	struct store_claimed *c = &claim->jobs[claim->count];
+	uint64_t sum;
+	bool settled;
+
+	c->id = id;
+	c->src = NULL;
+	c->src_have = 0;
+	memset(c->rcpt_done, 0, sizeof c->rcpt_done);
+	int rc = claimed_row(s, c, &sum, &settled);
+	if (rc != 1) return rc;
+	*full = c->src_len > SIZE_MAX / 2 || claim->src_cap - claim->src_used < c->src_len + STORE_SRC_PAD;
+	if (*full && claim->count) return 0;
+	if (settled) rc = rcpts_settled(s, c);
+	if (rc >= 0) rc = *full ? 1 : claim_src(s, claim, c, sum);
+	return rc;
+}
+
+static int claim_priority(struct store *s, struct store_claim *c, enum job_priority p, int64_t now,
+			  bool *full)
 {
 	sqlite3_stmt *st;
 	int rc = store_query(s, SQL_CLAIM, &st, "sii", c->provider, I64(p), now);
 
-	while (rc >= 0 && c->count < c->cap && s->claims_used < STORE_CLAIMS &&
+	while (rc >= 0 && !*full && c->count < c->cap && s->claims_used < STORE_CLAIMS &&
 	       (rc = store_step(s, st)) == 1) {
 		int64_t id = sqlite3_column_int64(st, 0);
 
 		if (store_claim_find(s, id)) continue;
-		rc = claim_one(s, id, &c->jobs[c->count]);
+		rc = claim_one(s, id, c, full);
 		if (rc != 1) continue;
 		s->claims[s->claims_used++] = (struct store_claim_slot){.id = id, .fresh = true};
 		c->count++;
@@ -287,13 +304,14 @@ static int claim_priority(struct store *s, struct store_claim *c, enum job_prior
 int store_op_claim(struct store *s, struct store_claim *c)
 {
 	int64_t now = hal_clock_wall_ms(NULL), due;
+	bool full = false;
 	int rc = 0;
 
-	c->count = 0;
+	c->count = c->src_used = 0;
 	c->next_due_ms = 0;
 	if (!store_space_can_finish(s)) return ERR_NO_SPACE;
-	for (int p = 0; rc >= 0 && p < JOB_PRIORITY_COUNT && c->count < c->cap; p++)
-		rc = claim_priority(s, c, (enum job_priority)p, now);
+	for (int p = 0; rc >= 0 && !full && p < JOB_PRIORITY_COUNT && c->count < c->cap; p++)
+		rc = claim_priority(s, c, (enum job_priority)p, now, &full);
 	if (rc < 0) return rc;
 	for (int p = 0; p < JOB_PRIORITY_COUNT && c->count == 0; p++) {
 		rc = store_number(s, SQL_CLAIM_NEXT, &due, "sii", c->provider, I64(p), now);

@@ -85,12 +85,15 @@ int kit_accept(struct store *s, const char *message_id, const char *provider, in
 
 int kit_claim(struct store *s, const char *provider, struct store_claimed *c)
 {
+	static char src[65536];
 	struct store_claim op;
 
 	store_claim_init(&op);
 	op.provider = str_from(provider);
 	op.jobs = c;
 	op.cap = 1;
+	op.src = src;
+	op.src_cap = sizeof src;
 	int rc = store_do(s, &op.op);
 	return rc < 0 ? rc : (int)op.count;
 }

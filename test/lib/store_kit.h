@@ -27,7 +27,7 @@ bool kit_src_is(const char *message_id, const char *bytes, size_t len);
 /* The kit's own job: not for two threads at once. */
 int kit_accept(struct store *s, const char *message_id, const char *provider, int64_t *id);
 int kit_accept_job(struct store *s, struct kit_job *k, const char *provider, int64_t *id, bool *known);
-/* One job: 1 and *c filled in, 0 none. */
+/* One job: 1 and *c filled in, 0 none. Its original is in the kit's own memory: not for two threads at once. */
 int kit_claim(struct store *s, const char *provider, struct store_claimed *c);
 int kit_finish(struct store *s, int64_t id, enum job_state state, enum job_reason reason, int64_t due_ms);
 int kit_get(struct store *s, int64_t id, struct store_job *job);

@@ -68,8 +68,7 @@ static void submitter(void *arg)
 
 static void worker(void *arg)
 {
-	static char src[65536];
-	struct store_claimed c = {.src_buf = src, .src_cap = sizeof src};
+	struct store_claimed c;
 
 	(void)arg;
 	for (unsigned idle = 0; idle < 5;) {

@@ -15,7 +15,6 @@
 static struct store *s;
 static struct kit_job job;
 static struct store_claimed claimed;
-static char src[1 << 20];
 static struct store_job seen;
 
 static int setup(void **state)
@@ -25,8 +24,6 @@ static int setup(void **state)
 	struct store_config c = kit_config();
 	assert_int_equal(hal_storage_open("data"), 0);
 	assert_int_equal(store_open(&c, &s), 0);
-	claimed.src_buf = src;
-	claimed.src_cap = sizeof src;
 	return 0;
 }
 
@@ -66,7 +63,7 @@ static void test_in_and_out(void **state)
 	assert_int_equal(kit_claim(s, "p", &claimed), 1);
 	assert_int_equal(claimed.id, id);
 	assert_int_equal(claimed.src_have, 700);
-	assert_true(kit_src_is("m1", src, 700));
+	assert_true(kit_src_is("m1", claimed.src, 700));
 	assert_int_equal(kit_get(s, id, &seen), 0);
 	assert_int_equal(seen.state, JOB_PROCESSING);
 	assert_int_equal(kit_claim(s, "p", &claimed), 0);
@@ -524,11 +521,10 @@ static void test_large_original(void **state)
 	r.at = 0;
 	assert_int_equal(store_do(s, &r.op), ERR_NOT_FOUND);
 	/* it does not fit: the claim says so and gives nothing */
-	claimed.src_cap = 1000;
 	assert_int_equal(kit_claim(s, "p", &claimed), 1);
 	assert_int_equal(claimed.src_have, 0);
+	assert_null(claimed.src);
 	assert_int_equal(claimed.src_len, sizeof job.src);
-	claimed.src_cap = sizeof src;
 }
 
 static void test_many_together(void **state)

@@ -21,7 +21,7 @@ static struct store *s;
 static struct store_config config;
 static struct kit_job kits[CHAIN];
 static struct store_accept ops[CHAIN];
-static char src[CHAIN][2048];
+static char src[CHAIN * 2048];
 
 static double seconds(void)
 {
@@ -87,13 +87,13 @@ static void test_many_waiting(void **state)
 	assert_int_equal(kit_status(s).count[JOB_PENDING], count);
 	double told = seconds();
 	struct store_claimed c[8];
-	for (int i = 0; i < 8; i++)
-		c[i] = (struct store_claimed){.src_buf = src[i], .src_cap = sizeof src[i]};
 	struct store_claim op;
 	store_claim_init(&op);
 	op.provider = STR("p");
 	op.jobs = c;
 	op.cap = 8;
+	op.src = src;
+	op.src_cap = sizeof src;
 	assert_int_equal(store_do(s, &op.op), 0);
 	assert_int_equal(op.count, 8);
 	double got = seconds();
@@ -115,13 +115,13 @@ static void cost(int group)
 	double start = seconds();
 	for (int at = 0; at < mails; at += group) {
 		accept_many(1000000 + base + at, group, 1000);
-		for (int i = 0; i < group; i++)
-			c[i] = (struct store_claimed){.src_buf = src[i], .src_cap = sizeof src[i]};
 		struct store_claim op;
 		store_claim_init(&op);
 		op.provider = STR("p");
 		op.jobs = c;
 		op.cap = (size_t)group;
+		op.src = src;
+		op.src_cap = sizeof src;
 		assert_int_equal(store_do(s, &op.op), 0);
 		assert_int_equal(op.count, group);
 		for (int i = 0; i < group; i++) {

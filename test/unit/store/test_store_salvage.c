@@ -70,7 +70,7 @@ static void make_boot(void *arg)
 		make_src(n, job.src, job.src_len);
 		assert_int_equal(kit_accept_job(s, &job, "p", NULL, NULL), 0);
 	}
-	struct store_claimed c = {0};
+	struct store_claimed c;
 	while (kit_claim(s, "p", &c) == 1) {
 		int n = atoi(c.message_id + 5);
 		int64_t due = hal_clock_wall_ms(NULL) + 3600000;
@@ -158,7 +158,7 @@ static void look_boot(void *arg)
 	/* it goes on */
 	snprintf(name, sizeof name, "at-%lld", (long long)hal_clock_wall_ms(NULL) % 10000000);
 	assert_int_equal(kit_accept(s, name, "p", NULL), 0);
-	struct store_claimed c = {.src_buf = src, .src_cap = sizeof src};
+	struct store_claimed c;
 	assert_int_equal(kit_claim(s, "p", &c), 1);
 	assert_int_equal(kit_finish(s, c.id, JOB_COMPLETED, JOB_REASON_NONE, 0), 0);
 	store_close(s);

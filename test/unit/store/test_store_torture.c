@@ -108,7 +108,7 @@ static void look_around(void)
 
 static void script(void)
 {
-	struct store_claimed c = {.src_buf = src, .src_cap = sizeof src};
+	struct store_claimed c;
 	struct store_cancel cancel;
 
 	for (int n = 0; n < JOBS / 2; n++)

@@ -1,0 +1,323 @@
+/* Many at a time: claims of several jobs into one buffer, and operations handed in together. */
+#include <stdarg.h>
+#include <setjmp.h>
+#include <stdint.h>
+#include <stddef.h>
+#include <cmocka.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/err.h"
+#include "hal_clock.h"
+#include "hal_storage.h"
+#include "hal_thread.h"
+#include "sim/sim.h"
+#include "store_kit.h"
+
+#define CAP 16
+
+static struct store *s;
+static struct kit_job job;
+static struct store_claimed claimed[CAP];
+static struct store_claim claim;
+static char src[65536];
+
+static int setup(void **state)
+{
+	struct store_config c = kit_config();
+
+	(void)state;
+	sim_reset();
+	assert_int_equal(hal_storage_open("data"), 0);
+	assert_int_equal(store_open(&c, &s), 0);
+	return 0;
+}
+
+static int teardown(void **state)
+{
+	(void)state;
+	if (s) store_close(s);
+	hal_storage_close();
+	return 0;
+}
+
+static void accept_sized(const char *name, size_t src_len)
+{
+	kit_job_make(&job, name, 1, src_len);
+	assert_int_equal(kit_accept_job(s, &job, "p", NULL, NULL), 0);
+}
+
+/* The number of jobs claimed. */
+static int claim_some(size_t cap, size_t src_cap)
+{
+	memset(src, 'x', sizeof src);
+	memset(claimed, 0xee, sizeof claimed);
+	store_claim_init(&claim);
+	claim.provider = STR("p");
+	claim.jobs = claimed;
+	claim.cap = cap;
+	claim.src = src;
+	claim.src_cap = src_cap;
+	assert_int_equal(store_do(s, &claim.op), 0);
+	return (int)claim.count;
+}
+
+/* ---- claims ---- */
+
+static void test_originals_are_packed(void **state)
+{
+	static const char zero[STORE_SRC_PAD];
+	char name[16];
+	size_t at = 0;
+
+	(void)state;
+	for (int i = 0; i < 5; i++) {
+		sprintf(name, "m%d", i);
+		accept_sized(name, 100 + (size_t)i * 10);
+	}
+	assert_int_equal(claim_some(CAP, sizeof src), 5);
+	for (int i = 0; i < 5; i++) {
+		sprintf(name, "m%d", i);
+		assert_string_equal(claimed[i].message_id, name);
+		assert_int_equal(claimed[i].src_len, 100 + i * 10);
+		assert_int_equal(claimed[i].src_have, claimed[i].src_len);
+		assert_ptr_equal(claimed[i].src, src + at);
+		assert_true(kit_src_is(name, claimed[i].src, claimed[i].src_len));
+		assert_memory_equal(claimed[i].src + claimed[i].src_len, zero, sizeof zero);
+		at += claimed[i].src_len + STORE_SRC_PAD;
+	}
+	assert_int_equal(claim.src_used, at);
+	assert_int_equal(src[at], 'x');
+	assert_int_equal(claim_some(CAP, sizeof src), 0);
+}
+
+static void test_cap_is_kept_over_priorities(void **state)
+{
+	(void)state;
+	accept_sized("low", 100);
+	kit_job_make(&job, "high", 1, 100);
+	job.job.priority = JOB_PRIORITY_HIGH;
+	assert_int_equal(kit_accept_job(s, &job, "p", NULL, NULL), 0);
+	accept_sized("last", 100);
+	assert_int_equal(claim_some(2, sizeof src), 2);
+	assert_string_equal(claimed[0].message_id, "high");
+	assert_string_equal(claimed[1].message_id, "low");
+	assert_int_equal(claim_some(2, sizeof src), 1);
+	assert_string_equal(claimed[0].message_id, "last");
+}
+
+static void test_what_does_not_fit_is_left(void **state)
+{
+	(void)state;
+	accept_sized("a", 1000);
+	accept_sized("b", 1000);
+	accept_sized("c", 5000);
+	accept_sized("d", 100);
+	/* the padding of the second counts */
+	assert_int_equal(claim_some(CAP, 2000 + 2 * STORE_SRC_PAD - 1), 1);
+	assert_string_equal(claimed[0].message_id, "a");
+	/* c is too large behind b: it is not overtaken */
+	assert_int_equal(claim_some(CAP, 5500), 1);
+	assert_string_equal(claimed[0].message_id, "b");
+	/* too large for any claim of this size: alone, without its original */
+	assert_int_equal(claim_some(CAP, 5000), 1);
+	assert_string_equal(claimed[0].message_id, "c");
+	assert_int_equal(claimed[0].src_have, 0);
+	assert_int_equal(claimed[0].src_len, 5000);
+	assert_null(claimed[0].src);
+	assert_int_equal(claim.src_used, 0);
+	assert_int_equal(claim_some(CAP, 0), 1);
+	assert_string_equal(claimed[0].message_id, "d");
+	assert_null(claimed[0].src);
+}
+
+static void test_exactly_full(void **state)
+{
+	(void)state;
+	accept_sized("a", 1000);
+	accept_sized("b", 1000);
+	assert_int_equal(claim_some(CAP, 2000 + 2 * STORE_SRC_PAD), 2);
+	assert_int_equal(claim.src_used, 2000 + 2 * STORE_SRC_PAD);
+	assert_int_equal(src[claim.src_used], 'x');
+}
+
+/* ---- handed in together ---- */
+
+#define SINGLES  250
+#define TOGETHER 10
+
+static struct kit_job jobs[TOGETHER];
+static struct store_accept accepts[TOGETHER];
+static struct store_status singles[SINGLES];
+static int64_t syncs_at[TOGETHER];
+static size_t answered;
+
+static void noted(struct store_op *op)
+{
+	struct hal_storage_info info;
+
+	hal_storage_info(&info);
+	syncs_at[answered++] = info.syncs;
+	assert_int_equal(op->rc, 0);
+}
+
+static void ignored(struct store_op *op)
+{
+	(void)op;
+}
+
+static struct store_accept busy;
+
+/* The store's thread is in a sync when this returns: what is handed in now waits. */
+static void keep_busy(void)
+{
+	sim_faults()->disk.sync_ms = 50;
+	kit_job_make(&job, "busy", 1, 100);
+	store_accept_init(&busy);
+	busy.job = &job.job;
+	busy.src = (struct str){job.src, job.src_len};
+	busy.message_id = job.job.message_id;
+	busy.provider = STR("other");
+	busy.op.done = ignored;
+	store_submit(s, &busy.op);
+	hal_clock_sleep_until(hal_clock_in(10));
+}
+
+/* Some wait already, so that the border of a group would fall into the midst of them. */
+static void test_one_group(void **state)
+{
+	struct store_op *ops[TOGETHER];
+	char name[16];
+
+	(void)state;
+	answered = 0;
+	for (int i = 0; i < TOGETHER; i++) {
+		sprintf(name, "m%d", i);
+		kit_job_make(&jobs[i], name, 1, 100);
+		store_accept_init(&accepts[i]);
+		accepts[i].job = &jobs[i].job;
+		accepts[i].src = (struct str){jobs[i].src, jobs[i].src_len};
+		accepts[i].message_id = jobs[i].job.message_id;
+		accepts[i].provider = STR("p");
+		accepts[i].expire_ms = KIT_DAY_MS;
+		accepts[i].op.done = noted;
+		ops[i] = &accepts[i].op;
+	}
+	keep_busy();
+	for (int i = 0; i < SINGLES; i++) {
+		store_status_init(&singles[i]);
+		singles[i].op.done = ignored;
+		store_submit(s, &singles[i].op);
+	}
+	store_submit_all(s, ops, TOGETHER);
+	assert_int_equal(kit_status(s).count[JOB_PENDING], TOGETHER + 1);
+	assert_int_equal(answered, TOGETHER);
+	for (int i = 1; i < TOGETHER; i++)
+		assert_int_equal(syncs_at[i], syncs_at[0]);
+}
+
+/* More than fit into a group: all of them all the same. */
+static void test_more_than_a_group(void **state)
+{
+	static struct store_status many[600];
+	struct store_op *ops[600];
+
+	(void)state;
+	for (int i = 0; i < 600; i++) {
+		store_status_init(&many[i]);
+		many[i].op.done = ignored;
+		many[i].op.rc = 1;
+		ops[i] = &many[i].op;
+	}
+	keep_busy();
+	store_submit_all(s, ops, 600);
+	store_submit_all(s, ops, 0);
+	kit_status(s);
+	for (int i = 0; i < 600; i++)
+		assert_int_equal(many[i].op.rc, 0);
+}
+
+/* The ends of some jobs and the claim of the next: it is answered before they are committed. */
+static int64_t claim_syncs;
+
+static void claim_noted(struct store_op *op)
+{
+	struct hal_storage_info info;
+
+	(void)op;
+	hal_storage_info(&info);
+	claim_syncs = info.syncs;
+}
+
+static void test_claim_does_not_wait_for_the_commit(void **state)
+{
+	struct store_finish f;
+	struct store_op *ops[2] = {&f.op, &claim.op};
+
+	(void)state;
+	accept_sized("a", 100);
+	accept_sized("b", 100);
+	assert_int_equal(claim_some(1, sizeof src), 1);
+	store_finish_init(&f);
+	f.id = claimed[0].id;
+	f.state = JOB_COMPLETED;
+	f.counted = true;
+	f.started_ms = f.ended_ms = hal_clock_wall_ms(NULL);
+	f.op.done = noted;
+	answered = 0;
+	store_claim_init(&claim);
+	claim.provider = STR("p");
+	claim.jobs = claimed;
+	claim.cap = CAP;
+	claim.src = src;
+	claim.src_cap = sizeof src;
+	claim.op.done = claim_noted;
+	store_submit_all(s, ops, 2);
+	assert_int_equal(kit_status(s).count[JOB_COMPLETED], 1);
+	assert_int_equal(answered, 1);
+	assert_int_equal(claim.count, 1);
+	assert_string_equal(claimed[0].message_id, "b");
+	assert_int_equal(claim_syncs + 1, syncs_at[0]);
+}
+
+static void closer(void *arg)
+{
+	store_close(arg);
+}
+
+static void test_stopping(void **state)
+{
+	struct store_status st[2];
+	struct store_op *ops[2] = {&st[0].op, &st[1].op};
+	struct hal_thread t;
+
+	(void)state;
+	keep_busy();
+	assert_int_equal(hal_thread_start(&t, "closer", 65536, closer, s), 0);
+	hal_clock_sleep_until(hal_clock_in(10));
+	for (int i = 0; i < 2; i++) {
+		store_status_init(&st[i]);
+		st[i].op.done = ignored;
+	}
+	store_submit_all(s, ops, 2);
+	assert_int_equal(st[0].op.rc, ERR_STOPPING);
+	assert_int_equal(st[1].op.rc, ERR_STOPPING);
+	hal_thread_join(&t);
+	s = NULL;
+	assert_int_equal(busy.op.rc, 0);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test_setup_teardown(test_originals_are_packed, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_cap_is_kept_over_priorities, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_what_does_not_fit_is_left, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_exactly_full, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_one_group, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_more_than_a_group, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_claim_does_not_wait_for_the_commit, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_stopping, setup, teardown),
+	};
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
