@@ -29,6 +29,8 @@
 #define JOB_HEADER_NAME_MAX  76
 #define JOB_HEADER_VALUE_MAX LIMIT_job_header_value
 #define JOB_ATTACHMENTS_MAX  LIMIT_job_attachments
+#define JOB_RAW_HEADER_MAX   LIMIT_job_raw_header
+#define JOB_RAW_LINE_MAX     998 /* RFC 5322 section 2.1.1, without the line end */
 
 enum job_format { JOB_FORMAT_0, JOB_FORMAT_1 };
 
@@ -106,7 +108,8 @@ struct job {
 	struct job_address from; /* .addr absent: the provider's */
 	struct job_address reply_to;
 	struct str envelope_from; /* absent: From's; there but empty: the null sender ("<>") */
-	struct job_rcpt *rcpts;   /* to, then cc, then bcc, as given; the same address is kept once */
+	struct job_rcpt
+		*rcpts; /* to, then cc, then bcc, as given (those of a message: in its order); each once */
 	size_t rcpt_count;
 	struct str subject;
 	struct job_header *headers;
@@ -135,6 +138,7 @@ struct job_limits {
 	bool attachments;      /* false: this version cannot send attachments: refuse them */
 	bool templates;        /* likewise template_path, and template_id without a body */
 	bool raw;              /* likewise */
+	size_t message_bytes;  /* of raw, as it will be on the wire; 0: any */
 };
 
 /* The first problem of a job. */
@@ -152,7 +156,13 @@ struct job_problem {
  *   - with html_body, template_path is a label, as template_id is with body_content
  *   - an empty label ("") is none; an empty address is refused; envelope_from "<>" is the null sender
  *   - a header's value may be a number, or an array for a header that occurs several times; null is none
- *   - raw goes alone: not beside bodies, headers and attachments
+ *   - raw goes alone: not beside bodies, headers, attachments and reply_to. Its base64 is RFC 4648's: no white
+ * space, padding there, left-over bits 0
+ *   - with raw, what the job does not name itself is read from the message: recipients from its To, Cc and Bcc
+ * (from the Resent- ones when there are any, RFC 5322 section 3.6.6), from from From, envelope_from from Sender,
+ * subject (for lists) from Subject. from beside raw counts for the envelope, and for a message without From
+ *   - a finished message is refused for what no mail can carry: NUL, lines over 998 bytes, a header that is not
+ * UTF-8, a line of the header that is none, two From fields
  *   - control characters are refused in everything but bodies; a tab is refused in addresses alone
  */
 
@@ -211,6 +221,57 @@ void job_text_reader_rewind(struct job_text_reader *r);
 /* > 0 bytes of UTF-8, 0 at the end of the string. Errors: of fetch; ERR_CORRUPT when the text is no JSON
  * string. */
 int job_text_reader_read(struct job_text_reader *r, char *bytes, size_t cap);
+
+/* A finished message (raw), line by line: base64 undone, CR, LF and CRLF all taken for line ends, the last line
+ * ended. Fixed memory; every pass is the same. Fields are the room's own but for the four named. */
+struct job_raw_reader {
+	const char *why; /* after ERR_INVALID: a static sentence without a full stop */
+	size_t line_no;  /* of the line given last, or of the one that is wrong; from 1 */
+	bool in_header;  /* the line given last is of the header, its fields or the empty line behind them */
+	bool eight_bit;  /* it has bytes beyond ASCII */
+
+	struct job_text_reader *text; /* NULL: from memory */
+	struct str memory;
+	size_t memory_at;
+	char in[512];
+	char bytes[384];
+	size_t len, at;
+	bool last, after_cr, head_over;
+	size_t header_bytes, line_len;
+	char line[JOB_RAW_LINE_MAX + 2];
+};
+
+/* base64 as in job.raw.utf8, or streamed: *text was set up with job_text_reader_init at job.raw.src_at. Both must
+ * stay. */
+void job_raw_reader_memory(struct job_raw_reader *r, struct str base64);
+void job_raw_reader_stream(struct job_raw_reader *r, struct job_text_reader *text);
+void job_raw_reader_rewind(struct job_raw_reader *r);
+
+/* 1: *line is the next one, without its end, and stays until the next call; 0: there are no more.
+ * Errors: ERR_INVALID (why: a NUL, a line too long, a header that is too long, not UTF-8 or no header),
+ * ERR_CORRUPT (not base64), those of the stream. */
+int job_raw_line(struct job_raw_reader *r, struct str *line);
+
+/* What a line of the header begins. */
+enum job_raw_field {
+	JOB_RAW_MORE, /* nothing: it continues the field before it, or is the empty line */
+	JOB_RAW_FROM,
+	JOB_RAW_SENDER,
+	JOB_RAW_TO,
+	JOB_RAW_CC,
+	JOB_RAW_BCC,
+	JOB_RAW_RESENT_TO,
+	JOB_RAW_RESENT_CC,
+	JOB_RAW_RESENT_BCC,
+	JOB_RAW_SUBJECT,
+	JOB_RAW_DATE,
+	JOB_RAW_MESSAGE_ID,
+	JOB_RAW_RETURN_PATH,
+	JOB_RAW_MBOX, /* the "From " line that an mbox has in front of each message: first line only */
+	JOB_RAW_OTHER
+};
+/* *value gets what stands behind the colon in this line, trimmed. */
+enum job_raw_field job_raw_field(struct str line, struct str *value);
 
 /* How an attempt ended, for everybody who asked to know (queue, API, CLI). */
 enum job_result_kind {

@@ -163,12 +163,12 @@ static int take_format(struct job_decode *d)
 	bool one = d->members[JOB_M_to] || d->members[JOB_M_cc] || d->members[JOB_M_bcc];
 
 	buf_reset(&d->pointer);
-	if (!one && !d->members[JOB_M_recipients])
+	if (!one && !d->members[JOB_M_recipients] && !d->members[JOB_M_raw])
 		return job_refuse(d, ERR_INVALID, "no recipient: needs to, cc, bcc or recipients");
 	job_point(d, "recipients");
 	if (one && d->members[JOB_M_recipients])
 		return job_refuse(d, ERR_INVALID, "not beside to, cc or bcc: a job is of one format");
-	d->job->format = one ? JOB_FORMAT_1 : JOB_FORMAT_0;
+	d->job->format = d->members[JOB_M_recipients] ? JOB_FORMAT_0 : JOB_FORMAT_1;
 	return 0;
 }
 
@@ -325,7 +325,9 @@ static int take_body_1(struct job_decode *d)
 static int take_raw(struct job_decode *d)
 {
 	static const enum job_member alone[] = {JOB_M_body_content, JOB_M_text_content, JOB_M_headers,
-						JOB_M_attachments,  JOB_M_html_body,    JOB_M_plain_body};
+						JOB_M_attachments,  JOB_M_html_body,    JOB_M_plain_body,
+						JOB_M_reply_to};
+	int rc;
 
 	if (!d->members[JOB_M_raw]) return 0;
 	for (size_t i = 0; i < sizeof(alone) / sizeof(alone[0]); i++)
@@ -336,7 +338,9 @@ static int take_raw(struct job_decode *d)
 	job_point(d, "raw");
 	if (!d->limits->raw)
 		return job_refuse(d, ERR_UNSUPPORTED, "this version cannot send finished messages yet");
-	return job_take_base64(d, d->members[JOB_M_raw], &d->job->raw);
+	rc = job_take_base64(d, d->members[JOB_M_raw], &d->job->raw);
+	if (rc == 0 && d->job->raw.utf8.len == 0) rc = job_refuse(d, ERR_INVALID, "empty");
+	return rc < 0 ? rc : job_take_message(d);
 }
 
 /* A template is what there is to send, not a label beside a body. */

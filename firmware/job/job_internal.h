@@ -21,7 +21,8 @@ void job_digest(struct job *job, const struct json *context);
 #define JOB_MEMBERS(X)                                                                                       \
 	X(tenant_id)                                                                                         \
 	X(provider_id)                                                                                       \
-	X(user_id) X(message_id) X(template_id) X(template_path) X(campaign_id) X(email_type) X(source_app)  \
+	X(user_id)                                                                                           \
+	X(message_id) X(template_id) X(template_path) X(campaign_id) X(email_type) X(source_app)             \
 		X(related_model_id) X(from) X(reply_to) X(envelope_from) X(to) X(cc) X(bcc) X(recipients)    \
 			X(subject) X(headers) X(body_format) X(body_content) X(text_content) X(html_body)    \
 				X(plain_body) X(raw) X(context) X(attachments) X(priority) X(send_at)        \
@@ -60,7 +61,15 @@ int job_take_base64(struct job_decode *d, const struct json *v, struct job_text 
 
 int job_take_address(struct job_decode *d, const struct json *v, bool bare, struct job_address *out);
 int job_take_rcpts(struct job_decode *d);
+/* Adds one, unless it is known already; the list has room for [limits] recipients or for all there can be. */
+int job_add_rcpt(struct job_decode *d, const struct job_rcpt *rcpt);
 int job_take_headers(struct job_decode *d);
 int job_take_attachments(struct job_decode *d);
+
+/* job->raw is there: judges the message, and takes from its header what the job does not name itself. */
+int job_take_message(struct job_decode *d);
+
+/* Appends s with its encoded-words as UTF-8 as far as their charset is known; never control characters. */
+void job_words_decode(struct buf *b, struct str s);
 
 #endif

@@ -22,6 +22,16 @@ static bool is_known(const struct job *job, const struct job_address *a)
 	return false;
 }
 
+int job_add_rcpt(struct job_decode *d, const struct job_rcpt *rcpt)
+{
+	if (is_known(d->job, &rcpt->address)) return 0;
+	if (d->job->rcpt_count == d->limits->recipients)
+		return job_refuse(d, ERR_TOO_LARGE, "too many recipients: at most %zu",
+				  d->limits->recipients);
+	d->job->rcpts[d->job->rcpt_count++] = *rcpt;
+	return 0;
+}
+
 static int take_list(struct job_decode *d, const struct json *list, const char *member,
 		     enum job_rcpt_kind kind)
 {
@@ -33,21 +43,17 @@ static int take_list(struct job_decode *d, const struct json *list, const char *
 	if (json_type(list) != JSON_ARRAY) return job_refuse(d, ERR_INVALID, "must be an array of addresses");
 	json_iter_init(&it, list);
 	for (size_t i = 0; json_iter_next(&it, NULL, &v); i++) {
-		size_t used = d->arena->used;
+		size_t used = d->arena->used, count;
 		int rc;
 
 		job_point(d, member);
 		job_point_index(d, i);
 		rc = job_take_address(d, v, true, &rcpt.address);
 		if (rc < 0) return rc;
-		if (is_known(d->job, &rcpt.address)) {
-			d->arena->used = used;
-			continue;
-		}
-		if (d->job->rcpt_count == d->limits->recipients)
-			return job_refuse(d, ERR_TOO_LARGE, "too many recipients: at most %zu",
-					  d->limits->recipients);
-		d->job->rcpts[d->job->rcpt_count++] = rcpt;
+		count = d->job->rcpt_count;
+		rc = job_add_rcpt(d, &rcpt);
+		if (rc < 0) return rc;
+		if (d->job->rcpt_count == count) d->arena->used = used;
 	}
 	return 0;
 }
@@ -72,6 +78,8 @@ int job_take_rcpts(struct job_decode *d)
 			count += json_count(d->members[lists[i].m]);
 			first = first ? first : lists[i].name;
 		}
+	/* a finished message may name them */
+	if (!first && d->members[JOB_M_raw]) return 0;
 	if (count > d->limits->recipients) count = d->limits->recipients;
 	d->job->rcpts = arena_take(d->arena, count * sizeof(*d->job->rcpts));
 	job_point(d, first);

@@ -146,4 +146,7 @@ int mail_rewind(struct mail *m);
 /* One whole pass that fills in info.bytes, then rewinds. Errors: as mail_read. */
 int mail_measure(struct mail *m);
 
+/* Finished messages. */
+#include "mail/mail_raw.h"
+
 #endif

@@ -324,6 +324,10 @@ static void refuses_content(void **state)
 		 "not base64: cut off, or its padding is missing"},
 		{"{\"to\":[\"a@b.c\"],\"raw\":\"QQ=\\n\"}", ERR_INVALID, "/raw",
 		 "not base64: a wrong character at 2"},
+		{"{\"to\":[\"a@b.c\"],\"raw\":\"\"}", ERR_INVALID, "/raw", "empty"},
+		{"{\"to\":[\"a@b.c\"],\"raw\":\"QR==\"}", ERR_INVALID, "/raw", "not base64"},
+		{"{\"to\":[\"a@b.c\"],\"raw\":\"QTpi\",\"reply_to\":\"d@e.f\"}", ERR_INVALID, "/reply_to",
+		 "not beside raw, which is a finished message"},
 		{"{\"to\":[\"a@b.c\"],\"raw\":1}", ERR_INVALID, "/raw",
 		 "must be a string of base64, is a number"},
 		{WITH("\"context\":[1]"), ERR_INVALID, "/context", "must be an object, is an array"},
@@ -465,7 +469,7 @@ static void refuses_what_this_version_cannot_do(void **state)
 
 	(void)state;
 	CHECK_BAD(cases, &first);
-	assert_int_equal(decode("{\"to\":[\"a@b.c\"],\"raw\":\"QQ==\"}"), 0);
+	assert_int_equal(decode("{\"to\":[\"a@b.c\"],\"raw\":\"QTpi\"}"), 0);
 	assert_true(job.raw.present);
 	assert_int_equal(decode(ZERO("\"template_path\":\"t.html\",\"context\":{\"a\":1}")), 0);
 	assert_str(job.context, "{\"a\":1}");
