@@ -83,7 +83,7 @@ static void check_smtp(struct load *l, size_t i)
 		settings_problem_key(l, PROVIDER(password), i, "is needed beside username (or auth = none)");
 	if (p->auth != SETTINGS_AUTH_AUTO && p->auth != SETTINGS_AUTH_NONE && !*p->username)
 		settings_problem_key(l, PROVIDER(username), i, "is needed with this auth");
-	if (p->auth == SETTINGS_AUTH_XOAUTH2 && !oauth)
+	if (p->auth == SETTINGS_AUTH_XOAUTH2 && !oauth && !password)
 		settings_problem_key(l, PROVIDER(oauth_client_id), i, "is needed with auth = xoauth2");
 	if (p->tls == SETTINGS_TLS_NONE && auth && *p->host && !settings_host_is_loopback(p->host))
 		settings_problem_key(
@@ -322,7 +322,8 @@ static void unbuilt_key(struct load *l, bool refuse, size_t row, size_t i)
 	buf_init(&value, shown, sizeof(shown));
 	settings_value_format(&value, &settings_keys[key], settings_member(l->s, key, i));
 	if (value.len == 0) return;
-	if (*unbuilt[row].value ? strcmp(shown, unbuilt[row].value) != 0 : strcmp(shown, settings_keys[key].dflt) == 0)
+	if (*unbuilt[row].value ? strcmp(shown, unbuilt[row].value) != 0
+				: strcmp(shown, settings_keys[key].dflt) == 0)
 		return;
 	buf_init(&b, text, sizeof(text));
 	buf_printf(&b, "%s is not built into this version yet: %s", shown, unbuilt[row].text);

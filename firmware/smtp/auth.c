@@ -4,23 +4,22 @@
 #include "base/err.h"
 #include "smtp/parts.h"
 
-#define SECRET_BYTES_MAX 2048
-#define LINE_BYTES_MAX                                                                                       \
-	510 /* RFC 4954 section 4: an initial response must fit a command line (RFC 5321 4.5.3.1.4) */
+static const char *const names[] = {
+	[SMTP_AUTH_PLAIN] = "PLAIN",       [SMTP_AUTH_LOGIN] = "LOGIN",
+	[SMTP_AUTH_CRAM_MD5] = "CRAM-MD5", [SMTP_AUTH_SCRAM_SHA_256] = "SCRAM-SHA-256",
+	[SMTP_AUTH_XOAUTH2] = "XOAUTH2",
+};
+
+const char *smtp_auth_name(enum smtp_auth mechanism)
+{
+	return mechanism < sizeof(names) / sizeof(names[0]) && names[mechanism] != NULL ? names[mechanism]
+											: "";
+}
 
 static unsigned mechanism_bit(struct str name)
 {
-	static const struct {
-		struct str name;
-		enum smtp_auth mechanism;
-	} known[] = {
-		{{"PLAIN", 5}, SMTP_AUTH_PLAIN},       {{"LOGIN", 5}, SMTP_AUTH_LOGIN},
-		{{"CRAM-MD5", 8}, SMTP_AUTH_CRAM_MD5}, {{"SCRAM-SHA-256", 13}, SMTP_AUTH_SCRAM_SHA_256},
-		{{"XOAUTH2", 7}, SMTP_AUTH_XOAUTH2},
-	};
-
-	for (size_t i = 0; i < sizeof(known) / sizeof(known[0]); i++)
-		if (str_eq_nocase(name, known[i].name)) return 1u << known[i].mechanism;
+	for (unsigned i = 0; i < sizeof(names) / sizeof(names[0]); i++)
+		if (names[i] != NULL && str_eq_nocase(name, str_from(names[i]))) return 1u << i;
 	return 0;
 }
 
@@ -68,91 +67,28 @@ void smtp_caps_line(struct smtp_caps *caps, struct str line)
 	}
 }
 
-int smtp_auth_choose(const struct smtp_caps *caps, enum smtp_auth wanted, enum smtp_auth *chosen)
+static bool can_use(const struct smtp_caps *caps, enum smtp_auth mechanism, unsigned refused)
 {
-	static const enum smtp_auth best[] = {SMTP_AUTH_PLAIN, SMTP_AUTH_LOGIN};
+	return (caps->auth & ~refused & 1u << mechanism) != 0;
+}
 
-	for (size_t i = 0; i < sizeof(best) / sizeof(best[0]); i++) {
-		if (wanted != SMTP_AUTH_AUTO && wanted != best[i]) continue;
-		if ((caps->auth & 1u << best[i]) != 0) {
-			*chosen = best[i];
-			return 0;
-		}
+int smtp_auth_choose(const struct smtp_caps *caps, enum smtp_auth wanted, bool private, unsigned refused,
+		     const struct smtp_login *login, enum smtp_auth *chosen)
+{
+	static const enum smtp_auth best[2][4] = {
+		{SMTP_AUTH_SCRAM_SHA_256, SMTP_AUTH_CRAM_MD5, SMTP_AUTH_PLAIN, SMTP_AUTH_LOGIN},
+		{SMTP_AUTH_SCRAM_SHA_256, SMTP_AUTH_PLAIN, SMTP_AUTH_LOGIN, SMTP_AUTH_CRAM_MD5},
+	};
+
+	*chosen = wanted;
+	if (wanted != SMTP_AUTH_AUTO) return can_use(caps, wanted, refused) ? 0 : ERR_AUTH;
+	for (size_t i = 0; i < sizeof(best[0]) / sizeof(best[0][0]); i++) {
+		enum smtp_auth mechanism = best[private][i];
+
+		if (!can_use(caps, mechanism, refused)) continue;
+		if (mechanism == SMTP_AUTH_SCRAM_SHA_256 && !smtp_scram_can(login)) continue;
+		*chosen = mechanism;
+		return 0;
 	}
-	return wanted > SMTP_AUTH_LOGIN ? ERR_UNSUPPORTED : ERR_AUTH;
-}
-
-/* RFC 4616 section 2: NUL authcid NUL passwd, no authzid. */
-static int add_plain(struct buf *out, const char *username, const char *password)
-{
-	char raw[SECRET_BYTES_MAX];
-	struct buf b;
-
-	buf_init(&b, raw, sizeof(raw));
-	buf_add(&b, "", 1);
-	buf_puts(&b, username);
-	buf_add(&b, "", 1);
-	buf_puts(&b, password);
-	bool cut = b.cut;
-	if (!cut) buf_base64(out, b.ptr, b.len);
-	explicit_bzero(raw, sizeof(raw));
-	return cut ? ERR_TOO_LARGE : 0;
-}
-
-static int plain_line(struct buf *out, unsigned step, const char *username, const char *password)
-{
-	bool initial =
-		strlen("AUTH PLAIN ") + (strlen(username) + strlen(password) + 4) / 3 * 4 <= LINE_BYTES_MAX;
-
-	if (step == 0) buf_puts(out, "AUTH PLAIN");
-	if (step == 0 && initial) buf_puts(out, " ");
-	if (initial ? step == 0 : step == 1) return add_plain(out, username, password);
-	return step == 0 ? 0 : ERR_PROTOCOL;
-}
-
-int smtp_auth_line(struct buf *out, enum smtp_auth mechanism, unsigned step, const char *username,
-		   const char *password, size_t *shown)
-{
-	int rc = 0;
-
-	*shown = step > 0 ? 0 : mechanism == SMTP_AUTH_PLAIN ? strlen("AUTH PLAIN") : strlen("AUTH LOGIN");
-	if (mechanism == SMTP_AUTH_PLAIN)
-		rc = plain_line(out, step, username, password);
-	else if (step == 0)
-		buf_puts(out, "AUTH LOGIN");
-	else if (step == 1)
-		buf_base64(out, username, strlen(username));
-	else if (step == 2)
-		buf_base64(out, password, strlen(password));
-	else
-		rc = ERR_PROTOCOL;
-	if (rc == 0 && out->cut) rc = ERR_TOO_LARGE;
-	return rc;
-}
-
-static bool has(struct str line, struct str part)
-{
-	return part.len >= 4 && line.len >= part.len &&
-	       memmem(line.ptr, line.len, part.ptr, part.len) != NULL;
-}
-
-bool smtp_tells_secret(struct str line, const char *username, const char *password)
-{
-	char form[SECRET_BYTES_MAX];
-	struct buf b;
-
-	if (password == NULL || password[0] == '\0') return false;
-	bool found = has(line, str_from(password));
-	/* Without the last four bytes: how the end is encoded depends on what a server put behind it. */
-	for (int plain = 0; plain < 2 && !found; plain++) {
-		buf_init(&b, form, sizeof(form));
-		if (plain)
-			add_plain(&b, username == NULL ? "" : username, password);
-		else
-			buf_base64(&b, password, strlen(password));
-		struct str sent = buf_view(&b);
-		found = has(line, sent.len > 8 ? (struct str){sent.ptr, sent.len - 4} : sent);
-	}
-	explicit_bzero(form, sizeof(form));
-	return found;
+	return ERR_AUTH;
 }

@@ -16,19 +16,65 @@ bool smtp_helo_ok(const char *name);
 /* Takes one line of EHLO's reply (RFC 5321 section 4.1.1.1), without its code. */
 void smtp_caps_line(struct smtp_caps *caps, struct str line);
 
-/* The mechanism to use, given what was offered. Errors: ERR_AUTH (nothing that we could use is offered),
- * ERR_UNSUPPORTED (configured, but not built). *wanted has a username. */
-int smtp_auth_choose(const struct smtp_caps *caps, enum smtp_auth wanted, enum smtp_auth *chosen);
+/* ---- authentication (RFC 4954) ---- */
 
-/* Appends what is sent at that step (0: the AUTH command) of the exchange, without line end. *shown is how
- * much of it may be seen. Errors: ERR_TOO_LARGE (credentials), ERR_PROTOCOL (the server wants more than the
- * mechanism has). */
-int smtp_auth_line(struct buf *out, enum smtp_auth mechanism, unsigned step, const char *username,
-		   const char *password, size_t *shown);
+/* Who logs in. */
+struct smtp_login {
+	const char *username, *password; /* of XOAUTH2 the password is the access token */
+	/* Asked after each piece of a long computation; false ends it. NULL: goes on to the end. */
+	bool (*go_on)(void *arg);
+	void *arg;
+};
 
-/* True when a server's line repeats the password, as it is or in the forms in which it was sent. Such a line is
- * shown to nobody. Passwords under 4 bytes are not looked for as they are: they would be found everywhere. */
+/* The mechanism to use. private: what is said can be read by nobody in between, so a password itself may be said
+ * before its digest: servers then need not store it. With SMTP_AUTH_AUTO the first that is offered, has not been
+ * refused (1u << mechanism) and can carry these credentials of
+ *	SCRAM-SHA-256, PLAIN, LOGIN, CRAM-MD5 where private, else SCRAM-SHA-256, CRAM-MD5, PLAIN, LOGIN.
+ * Errors: ERR_AUTH: there is none. */
+int smtp_auth_choose(const struct smtp_caps *caps, enum smtp_auth wanted, bool private, unsigned refused,
+		     const struct smtp_login *login, enum smtp_auth *chosen);
+
+/* As in EHLO's reply. */
+const char *smtp_auth_name(enum smtp_auth mechanism);
+
+/* What is to be sent. */
+struct smtp_auth_line {
+	struct buf line; /* without line end; init it over memory */
+	size_t shown;    /* so much of its beginning may be seen */
+	struct buf *why; /* our own sentence about an error */
+};
+
+/* The longest challenge that is read, in base64. */
+#define SMTP_CHALLENGE_MAX 1368
+
+/* Appends the next line of the exchange. x: zeroed but for mechanism and, with SCRAM, nonce. challenge: what stood
+ * behind 334, as it came (not read with the first line, of PLAIN and of LOGIN); it is from outside: what cannot be
+ * right is refused. Whether a 235 may follow is said by x->complete.
+ * Errors: ERR_AUTH (this server cannot be authenticated to, or is not who it should be; *why says it), ERR_TOO_LARGE
+ * (credentials, for the line's memory), ERR_TIMEOUT (go_on said so). */
+int smtp_auth_next(struct smtp_exchange *x, const struct smtp_login *login, struct str challenge,
+		   struct smtp_auth_line *out);
+
+/* SCRAM-SHA-256 (RFC 5802, RFC 7677), messages in and out without base64. Without channel binding and authzid. Of
+ * SASLprep (RFC 4013) only what concerns ASCII is done: control bytes are refused. Beyond ASCII names and passwords
+ * go as they are in UTF-8: whoever uses compatibility forms in them must write them as the server stores them. */
+#define SMTP_SCRAM_ITERATIONS_MIN 4096 /* RFC 7677 section 4. Fewer would make a stolen proof cheap to try */
+#define SMTP_SCRAM_ITERATIONS_MAX                                                                            \
+	600000 /* some seconds of a small processor, which any server could ask for */
+bool smtp_scram_can(const struct smtp_login *login);
+void smtp_scram_first(struct buf *out, const struct smtp_exchange *x, const struct smtp_login *login);
+/* Reads the server's first message, appends the client's final one, keeps in x what the server must prove. */
+int smtp_scram_final(struct buf *out, struct smtp_exchange *x, const struct smtp_login *login,
+		     struct str server_first, struct buf *why);
+/* Judges the server's final message. Errors: ERR_AUTH. */
+int smtp_scram_verify(const struct smtp_exchange *x, struct str server_final, struct buf *why);
+
+/* True when a server's line repeats the password, as it is or in a form in which it could have been sent. Such a
+ * line is shown to nobody. Passwords under 4 bytes are not looked for as they are: they would be found everywhere.
+ * Cheap for the usual reply. */
 bool smtp_tells_secret(struct str line, const char *username, const char *password);
+
+/* ---- content ---- */
 
 /* Content to wire: every CRLF, LF and CR becomes one CRLF; a dot that begins a line is doubled (RFC 5321
  * sections 2.3.8 and 4.5.2). */

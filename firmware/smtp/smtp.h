@@ -85,14 +85,15 @@ struct str smtp_queue_id(const struct smtp_reply *r);
 enum smtp_tls { SMTP_TLS_STARTTLS, SMTP_TLS_IMPLICIT, SMTP_TLS_NONE };
 
 enum smtp_auth {
-	SMTP_AUTH_AUTO, /* with a username: the best that is offered; without: none */
+	/* With a username: the best that is offered and can carry the credentials; without: none. When the server
+	 * will not have that mechanism (not: these credentials), one other is tried. Never XOAUTH2. */
+	SMTP_AUTH_AUTO,
 	SMTP_AUTH_NONE,
-	SMTP_AUTH_PLAIN,
+	SMTP_AUTH_PLAIN, /* RFC 4616 */
 	SMTP_AUTH_LOGIN,
-	/* parsed by settings, HOLD with ERR_UNSUPPORTED until built: */
-	SMTP_AUTH_CRAM_MD5,
-	SMTP_AUTH_SCRAM_SHA_256,
-	SMTP_AUTH_XOAUTH2
+	SMTP_AUTH_CRAM_MD5,      /* RFC 2195 */
+	SMTP_AUTH_SCRAM_SHA_256, /* RFC 7677; the server must prove that it knows the password */
+	SMTP_AUTH_XOAUTH2        /* password is the access token */
 };
 
 /* What the transcript shows. */
@@ -198,6 +199,20 @@ struct smtp_caps {
 	unsigned auth;    /* 1u << enum smtp_auth */
 };
 
+#define SMTP_NONCE_MAX 24
+
+/* An AUTH exchange under way. */
+struct smtp_exchange {
+	enum smtp_auth mechanism;
+	bool begun;      /* the AUTH command was said */
+	unsigned said;   /* responses of the mechanism, so far */
+	bool complete;   /* 235 may come: all is said, and the server has proved itself where it has to */
+	char status[32]; /* XOAUTH2: why the token was refused; "" when nothing was said */
+	/* SCRAM: ours, printable without comma; what the server's signature must be */
+	char nonce[SMTP_NONCE_MAX + 1];
+	unsigned char signature[32];
+};
+
 struct smtp {
 	/* to be read by the owner */
 	struct smtp_config config;
@@ -209,14 +224,16 @@ struct smtp {
 	bool tls_on;
 	/* its own */
 	bool loopback, needs_rset, used;
-	unsigned auth_step;
-	enum smtp_auth auth_mechanism;
+	struct smtp_exchange exchange;
+	unsigned auth_refused;     /* 1u << mechanism: offered, and refused for itself */
 	int64_t deadline;          /* the caller's */
 	struct hal_stream *stream; /* what is spoken over: base, or TLS over it; NULL: none */
 	struct hal_mutex lock;     /* over base and aborted, for smtp_abort */
 	struct hal_stream *base;
 	bool aborted;
 	struct smtp_reply reply; /* being read */
+	/* Its last line behind the code, as it came; until the next is read. */
+	struct str reply_text;
 	struct smtp_due due[SMTP_DUE_MAX];
 	size_t due_first, due_count;
 	/* the mail in work */

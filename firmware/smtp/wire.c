@@ -123,6 +123,7 @@ static int read_reply(struct smtp *s, bool ehlo, int64_t deadline_ms)
 
 		rc = net_line_read(&s->line, &line, &cut, deadline_ms);
 		if (rc < 0) return rc;
+		s->reply_text = line.len > 4 ? (struct str){line.ptr + 4, line.len - 4} : STR("");
 		line = without_secret(s, line, instead, sizeof(instead));
 		note_text(s, SMTP_NOTE_RECEIVED, line);
 		rc = smtp_reply_line(&s->reply, line);

@@ -895,9 +895,13 @@ static void what_is_not_built_is_said(void **state)
 			"t.ini:2: [broker] mode: amqp is not built into this version yet: no job would be "
 			"fetched from a broker, so postern does not run with it\n");
 	/* What a mail would wait for in vain is not run with; what only has no effect yet is said. */
-	good("[provider.a]\nhost = mx.example.com\nauth = scram-sha-256\nusername = u\npassword = p\n");
+	good("[provider.a]\ntype = http\nurl = https://h.example.com/\napi_key = k\n");
 	assert_int_equal(report.notes, 1);
 	assert_int_equal(settings_check_built(&settings, &report), ERR_UNSUPPORTED);
+	/* An access token that somebody else gets. */
+	good("[provider.a]\nhost = mx.example.com\nauth = xoauth2\nusername = u\npassword = token\n");
+	assert_int_equal(report.notes, 0);
+	assert_int_equal(settings_check_built(&settings, &report), 0);
 	good("[worker]\npipeline_depth = 4\n[ring]\nbytes = 64K\n");
 	assert_int_equal(report.notes, 2);
 	assert_int_equal(settings_check_built(&settings, &report), 0);
