@@ -7,14 +7,11 @@
 #include "base/err.h"
 #include "mail/mail_internal.h"
 
-enum step_kind {
-	STEP_HEADER,    /* the message's own */
-	STEP_MULTIPART, /* Content-Type with the boundary */
-	STEP_DELIMITER,
-	STEP_PART, /* a part's own header */
-	STEP_BODY,
-	STEP_CLOSE
-};
+/* The multiparts a part may stand in, from the outside in. */
+enum level { MIXED, ALTERNATIVE, RELATED, LEVELS };
+
+/* The way to and past each part: a phase opens each level, and one closes it. */
+enum phase { PHASE_OPEN, PHASE_DELIMITER = PHASE_OPEN + LEVELS, PHASE_PART, PHASE_BODY, PHASE_CLOSE };
 
 /* ---- sources ---- */
 
@@ -88,13 +85,6 @@ int mail_sender_choose(const struct job *job, const struct job_address *provider
 
 /* ---- getting ready ---- */
 
-static bool is_ascii(struct str s)
-{
-	for (size_t i = 0; i < s.len; i++)
-		if ((unsigned char)s.ptr[i] >= 0x80) return false;
-	return true;
-}
-
 static int invalid(struct mail *m, const char *why)
 {
 	m->why = why;
@@ -105,7 +95,7 @@ static int invalid(struct mail *m, const char *why)
 static int check_address(struct mail *m, const struct job_address *a, bool in_header)
 {
 	if (!a->domain.ptr) return invalid(m, "an address without a domain, and no alias of that name");
-	if (!is_ascii(a->addr)) {
+	if (!mail_is_ascii(a->addr)) {
 		m->info.smtputf8 = true;
 		m->info.eight_bit = m->info.eight_bit || in_header;
 	}
@@ -126,7 +116,7 @@ static int check_addresses(struct mail *m)
 	if (rc == 0 && m->sender.reply_to) rc = check_address(m, m->sender.reply_to, true);
 	for (size_t i = 0; rc == 0 && i < job->rcpt_count; i++)
 		rc = check_address(m, &job->rcpts[i].address, job->rcpts[i].kind != JOB_RCPT_BCC);
-	m->info.smtputf8 = m->info.smtputf8 || !is_ascii(m->sender.envelope);
+	m->info.smtputf8 = m->info.smtputf8 || !mail_is_ascii(m->sender.envelope);
 	return rc;
 }
 
@@ -142,8 +132,8 @@ static int check_message_id(struct mail *m)
 	return 0;
 }
 
-/* No line of a body can begin with it: quoted-printable and base64 never have "=_", and the scan keeps a
- * body that has it from going as 7bit. That it differs from mail to mail is for mails inside of mails. */
+/* No line of ours can begin with "--=_": quoted-printable and base64 never have "=_", and the scan keeps a body
+ * that has it from going as 7bit. That the rest differs from mail to mail is for mails inside of mails. */
 static void make_boundary(struct mail *m)
 {
 	unsigned char hash[DIGEST_SHA256_BYTES];
@@ -155,37 +145,86 @@ static void make_boundary(struct mail *m)
 	digest_add(&d, m->input->job->digest, sizeof(m->input->job->digest));
 	digest_finish(&d, hash);
 	buf_init(&b, m->boundary, sizeof(m->boundary));
-	buf_puts(&b, "=_");
 	digest_hex(&b, hash, 16);
 }
 
-static void add_step(struct mail *m, enum step_kind kind, size_t part)
+/* ---- the tree ---- */
+
+static size_t attached(const struct mail *m)
 {
-	CHECK(m->step_count < MAIL_STEPS_MAX);
-	m->steps[m->step_count++] = (struct mail_step){(uint8_t)kind, (uint8_t)part};
+	return m->input->part_count - m->bodies - m->inlines;
 }
 
-/* The tree from the roles of the parts: one body, or alternatives. */
-static void plan(struct mail *m)
+/* Whether there is a multipart of this level; from part *first to *last. Without a body to refer to them, inline
+ * parts are files among others. */
+static bool level_is(const struct mail *m, unsigned level, size_t *first, size_t *last)
 {
-	bool alternatives = m->input->part_count > 1;
+	size_t content = m->bodies + m->inlines;
 
-	add_step(m, STEP_HEADER, 0);
-	if (alternatives) add_step(m, STEP_MULTIPART, 0);
-	for (size_t i = 0; i < m->input->part_count; i++) {
-		if (alternatives) add_step(m, STEP_DELIMITER, i);
-		add_step(m, STEP_PART, i);
-		add_step(m, STEP_BODY, i);
+	*first = 0;
+	*last = content - 1;
+	switch ((enum level)level) {
+	case MIXED:
+		*last = m->input->part_count - 1;
+		return (m->bodies > 0 ? 1 : m->inlines) + attached(m) > 1;
+	case ALTERNATIVE: return m->bodies > 1;
+	case RELATED: *first = m->bodies - 1; return m->bodies > 0 && m->inlines > 0;
+	case LEVELS: break;
 	}
-	if (alternatives) add_step(m, STEP_CLOSE, 0);
+	return false;
+}
+
+static bool is_token(const char *s, size_t len)
+{
+	for (size_t i = 0; i < len; i++)
+		if (s[i] <= ' ' || s[i] >= 0x7f || strchr("()<>@,;:\\\"/[]?=", s[i])) return false;
+	return len > 0;
+}
+
+static int check_part(struct mail *m, const struct mail_part *p)
+{
+	const char *slash = p->type ? strchr(p->type, '/') : NULL;
+
+	if (p->type && (!slash || strlen(p->type) > 127 || !is_token(p->type, (size_t)(slash - p->type)) ||
+			!is_token(slash + 1, strlen(slash + 1))))
+		return invalid(m, "a part's type that is none");
+	if (p->role == MAIL_BODY && !mail_is_text(p)) return invalid(m, "a body that is not text");
+	if (p->name.len > MAIL_NAME_BYTES_MAX) return invalid(m, "a file name of more than 255 bytes");
+	if (!str_is_utf8(p->name) || str_has_ctl(p->name) ||
+	    (p->name.len && memchr(p->name.ptr, '\t', p->name.len)))
+		return invalid(m, "a character that a file name cannot have");
+	if (p->content_id.len > MAIL_NAME_BYTES_MAX) return invalid(m, "a Content-ID of more than 255 bytes");
+	for (size_t i = 0; i < p->content_id.len; i++)
+		if (p->content_id.ptr[i] <= ' ' || p->content_id.ptr[i] >= 0x7f ||
+		    strchr("<>", p->content_id.ptr[i]))
+			return invalid(m, "a character that a Content-ID cannot have");
+	return 0;
+}
+
+static int check_parts(struct mail *m)
+{
+	const struct mail_input *in = m->input;
+	int rc = 0;
+
+	if (in->part_count == 0 || in->part_count > MAIL_PARTS_LIMIT)
+		return invalid(m, in->part_count ? "too many parts" : "no content");
+	for (size_t i = 0; rc == 0 && i < in->part_count; i++) {
+		if (i > 0 && in->parts[i].role < in->parts[i - 1].role)
+			return invalid(m, "parts in another order than bodies, inline, attached");
+		m->bodies += in->parts[i].role == MAIL_BODY;
+		m->inlines += in->parts[i].role == MAIL_INLINE;
+		rc = check_part(m, &in->parts[i]);
+	}
+	return rc;
 }
 
 static void restart(struct mail *m)
 {
-	m->step = 0;
+	m->part = 0;
+	m->phase = PHASE_OPEN;
 	m->field = 0;
 	m->item = m->at = 0;
-	m->begun = false;
+	m->begun = m->header_done = m->measuring = false;
 	m->column = 0;
 	m->out_len = m->out_at = 0;
 }
@@ -197,82 +236,116 @@ int mail_open(struct mail *m, const struct mail_input *input)
 	memset(m, 0, offsetof(struct mail, in));
 	m->input = input;
 	m->info.bytes = -1;
-	if (input->part_count == 0 || input->part_count > MAIL_PARTS_MAX) return invalid(m, "no content");
-	if ((rc = check_addresses(m)) < 0 || (rc = check_message_id(m)) < 0) return rc;
-	for (size_t i = 0; i < input->part_count; i++)
-		if ((rc = mail_body_scan(m, i)) < 0) return rc;
+	if ((rc = check_parts(m)) < 0 || (rc = check_addresses(m)) < 0 || (rc = check_message_id(m)) < 0)
+		return rc;
 	make_boundary(m);
-	plan(m);
+	for (size_t i = 0; i < input->part_count; i++)
+		if ((rc = mail_body_scan(m, &input->parts[i])) < 0) return rc;
 	restart(m);
 	return 0;
 }
 
 /* ---- the way ---- */
 
-void mail_put(struct mail *m, const void *bytes, size_t len)
+static void put_delimiter(struct mail *m, unsigned level, bool first, bool close)
 {
-	const char *p = bytes;
-
-	CHECK(len <= sizeof(m->out) - m->out_len);
-	if (len > 0) memcpy(m->out + m->out_len, p, len);
-	m->out_len += len;
-	for (size_t i = 0; i < len; i++)
-		m->column = p[i] == '\n' ? 0 : m->column + 1;
+	/* the line end before a delimiter belongs to it, not to the content (RFC 2046 section 5.1.1) */
+	if (!first) mail_line_end(m);
+	mail_puts(m, "--=_");
+	mail_put(m, &"mar"[level], 1);
+	mail_puts(m, m->boundary);
+	if (close) mail_puts(m, "--");
+	mail_line_end(m);
 }
 
-void mail_puts(struct mail *m, const char *s)
+/* In front of what part `begin` begins with on a level further in than `level`. */
+static void delimit(struct mail *m, unsigned level, size_t begin)
 {
-	mail_put(m, s, strlen(s));
+	size_t first, last;
+
+	while (level-- > 0)
+		if (level_is(m, level, &first, &last) && begin >= first && begin <= last) {
+			put_delimiter(m, level, begin == first, false);
+			return;
+		}
 }
 
-static void put_part_header(struct mail *m, size_t part)
+static void open_level(struct mail *m, unsigned level)
 {
-	static const char *const encodings[] = {
-		[MAIL_7BIT] = "7bit", [MAIL_QUOTED] = "quoted-printable", [MAIL_BASE64] = "base64"};
+	static const char *const names[] = {"mixed", "alternative", "related"};
+	const struct mail_part *parts = m->input->parts;
+	size_t first, last;
 
-	mail_puts(m, "Content-Type: ");
-	mail_puts(m, m->input->parts[part].type);
-	mail_puts(m, "; charset=utf-8\r\nContent-Transfer-Encoding: ");
-	mail_puts(m, encodings[m->encodings[part]]);
-	mail_puts(m, "\r\n\r\n");
+	if (!level_is(m, level, &first, &last) || m->part != first) return;
+	delimit(m, level, first);
+	mail_puts(m, "Content-Type: multipart/");
+	mail_puts(m, names[level]);
+	mail_puts(m, ";");
+	mail_line_end(m);
+	if (level == RELATED) { /* RFC 2387 section 3.1 */
+		mail_puts(m, " type=\"");
+		mail_puts(m, parts[first].type);
+		mail_puts(m, "\";");
+		mail_line_end(m);
+	}
+	mail_puts(m, " boundary=\"=_");
+	mail_put(m, &"mar"[level], 1);
+	mail_puts(m, m->boundary);
+	mail_puts(m, "\"");
+	mail_line_end(m);
+	mail_line_end(m);
 }
 
-/* Appends something to the output or goes on to the next step. */
+static void close_level(struct mail *m, unsigned level)
+{
+	size_t first, last;
+
+	if (level_is(m, level, &first, &last) && m->part == last) put_delimiter(m, level, false, true);
+}
+
+static void next_phase(struct mail *m)
+{
+	m->phase++;
+	m->field = 0;
+	if (m->phase < PHASE_CLOSE + LEVELS) return;
+	m->phase = PHASE_OPEN;
+	m->part++;
+}
+
+/* Appends something to the output or goes on to the next phase. The header of the whole belongs to the first
+ * part's way. */
 static int produce(struct mail *m)
 {
-	const struct mail_step *s = &m->steps[m->step];
+	struct mail_part *part = &m->input->parts[m->part];
 	int rc;
 
-	switch ((enum step_kind)s->kind) {
-	case STEP_HEADER:
-		if (mail_header_piece(m)) return 0;
-		break;
-	case STEP_MULTIPART:
-		mail_puts(m, "Content-Type: multipart/alternative;\r\n boundary=\"");
-		mail_puts(m, m->boundary);
-		mail_puts(m, "\"\r\n\r\n");
-		break;
-	case STEP_DELIMITER:
-	case STEP_CLOSE:
-		/* the line end before a delimiter belongs to it, not to the content (RFC 2046 section
-		 * 5.1.1) */
-		if (s->kind == STEP_CLOSE || s->part > 0) mail_puts(m, "\r\n");
-		mail_puts(m, "--");
-		mail_puts(m, m->boundary);
-		mail_puts(m, s->kind == STEP_CLOSE ? "--\r\n" : "\r\n");
-		break;
-	case STEP_PART: put_part_header(m, s->part); break;
-	case STEP_BODY:
-		if (!m->begun) {
-			m->begun = true;
-			return mail_body_begin(m, s->part);
-		}
-		rc = mail_body_piece(m, s->part);
-		if (rc != 0) return rc;
-		break;
+	if (!m->header_done) {
+		m->header_done = !mail_header_piece(m);
+		if (m->header_done) m->field = 0;
+		return 0;
 	}
-	m->step++;
-	m->begun = false;
+	switch (m->phase) {
+	case PHASE_DELIMITER: delimit(m, LEVELS, m->part); break;
+	case PHASE_PART:
+		if (mail_part_piece(m, part)) return 0;
+		if (!m->measuring && (rc = mail_body_begin(m, part)) < 0) return rc;
+		break;
+	case PHASE_BODY:
+		if (m->measuring) {
+			m->info.bytes += part->found.bytes;
+			break;
+		}
+		rc = mail_body_piece(m, part);
+		if (rc != 0) return rc < 0 ? rc : 0;
+		m->column = 0;
+		break;
+	default:
+		if (m->phase < PHASE_DELIMITER)
+			open_level(m, m->phase);
+		else
+			close_level(m, LEVELS - 1 - (m->phase - PHASE_CLOSE));
+	}
+	next_phase(m);
 	return 0;
 }
 
@@ -283,7 +356,7 @@ int mail_read(struct mail *m, char *bytes, size_t cap)
 	CHECK(cap > 0);
 	if (m->out_at == m->out_len) {
 		m->out_at = m->out_len = 0;
-		while (m->step < m->step_count && sizeof(m->out) - m->out_len >= MAIL_PIECE_MAX) {
+		while (m->part < m->input->part_count && sizeof(m->out) - m->out_len >= MAIL_PIECE_MAX) {
 			int rc = produce(m);
 
 			if (rc < 0) return rc;
@@ -304,14 +377,16 @@ int mail_rewind(struct mail *m)
 
 int mail_measure(struct mail *m)
 {
-	int64_t bytes = 0;
-	char skipped[512];
-	int rc = mail_rewind(m);
+	restart(m);
+	m->info.bytes = 0;
+	m->measuring = true;
+	while (m->part < m->input->part_count) {
+		int rc = produce(m);
 
-	if (rc < 0) return rc;
-	while ((rc = mail_read(m, skipped, sizeof(skipped))) > 0)
-		bytes += rc;
-	if (rc < 0) return rc;
-	m->info.bytes = bytes;
-	return mail_rewind(m);
+		CHECK(rc == 0); /* no source was asked */
+		m->info.bytes += (int64_t)m->out_len;
+		m->out_len = 0;
+	}
+	restart(m);
+	return 0;
 }

@@ -12,17 +12,20 @@
  * CR, LF and CRLF in them all are line ends, and the last line is ended. Never: Bcc, dot-stuffing (smtp
  * does that), anything of the gateway's own identity, time or chance.
  *
- * The mail is a list of parts; the MIME tree is made from their roles and walked as a flat list of steps,
- * so that later kinds of parts (inline, attached, finished messages) are more roles and steps, not another
- * interface.
+ * The mail is a list of parts in the order in which they stand; the MIME tree follows from their roles:
+ *
+ *     mixed( alternative( text, related( html, inline... ) ), attached... )
+ *
+ * and what would hold one part only is left out.
  */
 #ifndef POSTERN_MAIL_MAIL_H
 #define POSTERN_MAIL_MAIL_H
 
 #include "job/job.h"
 
-#define MAIL_PARTS_MAX            2
-#define MAIL_STEPS_MAX            (2 + 3 * MAIL_PARTS_MAX + 2)
+#define MAIL_PARTS_MAX            2   /* what a job makes: its text and its HTML. For callers' tables */
+#define MAIL_PARTS_LIMIT          255 /* what mail_open takes */
+#define MAIL_NAME_BYTES_MAX       255
 #define MAIL_MESSAGE_ID_BYTES_MAX 300
 
 /* Where a part's content comes from. read: > 0 bytes, 0 at the end, or an error, which is passed on.
@@ -44,13 +47,30 @@ struct mail_source mail_source_memory(struct mail_memory *m, struct str text);
 struct mail_source mail_source_job_text(struct job_text_reader *r);
 
 enum mail_role {
-	MAIL_BODY /* text, UTF-8; several bodies are alternatives, the plainest first */
+	MAIL_BODY,    /* text, UTF-8; several bodies are alternatives, the plainest first */
+	MAIL_INLINE,  /* what the last body refers to by content_id (multipart/related, RFC 2387) */
+	MAIL_ATTACHED /* a file beside them (RFC 2183) */
 };
 
+/* What mail_open finds out about a part. The room's own. */
+struct mail_found {
+	int64_t bytes; /* as it is written */
+	uint8_t encoding, charset;
+	bool canonical; /* its line ends are written as CRLF */
+	bool opaque;    /* a message that cannot be one inside of this mail: application/octet-stream */
+};
+
+/* Text travels as text, with CRLF line ends. In a file that is attached they are content: text with any other
+ * line end travels as base64 and comes out byte by byte, like everything that is not text. message/rfc822 is
+ * never encoded (RFC 2046 section 5.2.1); its line ends become CRLF, and with a NUL or a line over 998 bytes
+ * it goes as a file of unknown type. */
 struct mail_part {
 	enum mail_role role;
-	const char *type; /* "text/plain", "text/html" */
+	const char *type; /* "text/plain", without parameters; NULL: "application/octet-stream" */
 	struct mail_source source;
+	struct str name;       /* file name in UTF-8, to MAIL_NAME_BYTES_MAX; may be empty; not for bodies */
+	struct str content_id; /* without brackets; may be empty */
+	struct mail_found found;
 };
 
 /* Under whose name a mail goes out. header, name, reply_to and envelope point into the job or the
@@ -75,25 +95,21 @@ struct mail_input {
 	const struct job *job; /* its envelope is enough; aliases resolved: every address has a domain */
 	const struct job_address *provider_from;
 	const struct job_address *from_override;
-	bool date_known;               /* false: no Date line, for the server to add */
-	int64_t date_ms;               /* unix */
-	struct str message_id;         /* without brackets, as of job_message_id */
-	const struct mail_part *parts; /* 1 to MAIL_PARTS_MAX */
+	bool date_known;         /* false: no Date line, for the server to add */
+	int64_t date_ms;         /* unix */
+	struct str message_id;   /* without brackets, as of job_message_id */
+	struct str front;        /* finished fields, each with its CRLF, in front of all others: for a
+	                          * signature that is computed over a pass. It may be set after mail_open
+	                          * and changed between passes, then mail_measure is to be called again */
+	struct mail_part *parts; /* 1 to MAIL_PARTS_LIMIT: bodies, then inline, then attached ones; `found`
+	                          * is written to, so that a table belongs to one mail at a time */
 	size_t part_count;
 };
 
 struct mail_info {
 	bool smtputf8;  /* an address has a local part beyond ASCII: SMTPUTF8 (RFC 6531) is needed */
-	bool eight_bit; /* there are 8-bit bytes (then only in the header) */
+	bool eight_bit; /* there are 8-bit bytes: in such an address, or in a message inside */
 	int64_t bytes;  /* the size of the whole; -1 until mail_measure */
-};
-
-enum mail_encoding { MAIL_7BIT, MAIL_QUOTED, MAIL_BASE64 };
-
-/* One step of the way through the MIME tree. */
-struct mail_step {
-	uint8_t kind;
-	uint8_t part;
 };
 
 /* Fields are the room's own but for info and why. About 4 KB. input, and all it points to, must live as
@@ -104,27 +120,26 @@ struct mail {
 	const char *why; /* after an error of our own: a static sentence for people; else NULL */
 
 	struct mail_sender sender;
-	enum mail_encoding encodings[MAIL_PARTS_MAX];
-	char boundary[48];
-	struct mail_step steps[MAIL_STEPS_MAX];
-	size_t step_count;
+	char boundary[36]; /* what all boundaries have in common */
+	size_t bodies, inlines;
 
-	size_t step;    /* where we are: the step, */
-	unsigned field; /* in the header: its field, */
+	bool measuring; /* only the header is written, and counted */
+	bool header_done;
+	size_t part;    /* where we are: on the way to this part, */
+	unsigned phase; /* and how far; */
+	unsigned field; /* in a header: its field, */
 	size_t item;    /* the field's recipient or custom line, */
 	size_t at;      /* the byte of its value, */
-	bool begun;     /* whether something of the field or body was written, */
+	bool begun;     /* whether something of it was written, */
 	uint8_t form;   /* how its value is written, */
 	size_t column;  /* and the column of the output line */
 
-	size_t in_len, in_at; /* the body's bytes read and not yet encoded */
+	size_t in_len, in_at; /* the content's bytes read and not yet written */
 	bool in_end;
-	bool after_cr;          /* the last byte was CR: an LF belongs to it */
-	bool line_open;         /* the body's line is not ended yet */
-	unsigned char group[3]; /* base64: bytes of an unfinished group */
-	size_t group_len;
-	char held_space; /* quoted-printable: a space or tab whose successor is not known yet; 0: none */
-	size_t from_len; /* quoted-printable: so much of "From" the line consists of */
+	bool line_open;   /* the content's line is not ended yet */
+	int64_t written;  /* bytes of the content */
+	size_t group_len; /* base64: bytes of an unfinished line */
+	unsigned char group[57];
 
 	size_t out_len, out_at;
 	char in[1024];
@@ -132,18 +147,19 @@ struct mail {
 };
 
 /* Looks through the parts and gets ready for the first pass. *input must stay.
- * Errors: ERR_CONFIG (no from), ERR_INVALID (why says what: an address without domain, no part), those of
- * the sources. */
+ * Errors: ERR_CONFIG (no from), ERR_INVALID (why says what: an address without domain, no part, what no
+ * header may have), those of the sources. */
 int mail_open(struct mail *m, const struct mail_input *input);
 
 /* > 0 bytes, 0 at the end. Errors: those of the sources; ERR_CORRUPT when a source gives other bytes than
  * it gave mail_open. */
 int mail_read(struct mail *m, char *bytes, size_t cap);
 
-/* Starts a new pass. Errors: those of the sources. */
+/* Starts a new pass. Errors: none but for CHECKs. */
 int mail_rewind(struct mail *m);
 
-/* One whole pass that fills in info.bytes, then rewinds. Errors: as mail_read. */
+/* Fills in info.bytes, then rewinds. The header is composed for it; the contents were measured by mail_open and
+ * are not read. Errors: none. */
 int mail_measure(struct mail *m);
 
 /* Finished messages. */

@@ -1,223 +1,160 @@
-/* Bodies: line ends made canonical, then 7bit, quoted-printable or base64 (RFC 2045 section 6). */
+/* Bodies written: 7bit, 8bit, quoted-printable or base64 (RFC 2045 section 6). */
 #include <string.h>
 
 #include "base/err.h"
 #include "mail/mail_internal.h"
 
-/* What a body consists of, besides its bytes. */
-enum { TOKEN_EOL = 256, TOKEN_END = 257 };
-
-/* The next byte, line end or end. CR, LF and CRLF are one line end each; the last line is ended. */
-static int next_token(struct mail *m, const struct mail_source *source)
+int mail_body_begin(struct mail *m, const struct mail_part *part)
 {
-	for (;;) {
-		unsigned char c;
-		bool second;
+	mail_pieces_begin(m);
+	return part->source.rewind(part->source.arg);
+}
 
-		if (m->in_at == m->in_len && !m->in_end) {
-			int rc = source->read(source->arg, m->in, sizeof(m->in));
+static size_t room(const struct mail *m)
+{
+	return sizeof(m->out) - m->out_len;
+}
 
-			if (rc < 0) return rc;
-			m->in_len = (size_t)rc;
-			m->in_at = 0;
-			m->in_end = rc == 0;
+static void put(struct mail *m, const void *bytes, size_t len)
+{
+	memcpy(m->out + m->out_len, bytes, len);
+	m->out_len += len;
+}
+
+/* ---- as it is ---- */
+
+/* The scan saw only what may stand here. */
+static bool is_fit(const struct mail *m, const struct mail_piece *p, bool eight_bit)
+{
+	if (m->column + p->len > MAIL_LINE_MAX || memchr(p->at, '\0', p->len)) return false;
+	for (size_t i = 0; p->kind == MAIL_PIECE_OTHERS && !eight_bit && i < p->len; i++)
+		if ((unsigned char)p->at[i] >= 0x80) return false;
+	return true;
+}
+
+static int put_plain(struct mail *m, const struct mail_part *part, bool eight_bit, bool *end)
+{
+	while (room(m) >= MAIL_FOLD_AT && !*end) {
+		struct mail_piece p;
+		int rc = mail_piece_next(m, &part->source, eight_bit ? MAIL_RUN_LINE : MAIL_RUN_ASCII,
+					 room(m) - 2, &p);
+
+		if (rc < 0) return rc;
+		*end = p.kind == MAIL_PIECE_END;
+		if (p.kind == MAIL_PIECE_EOL) {
+			put(m, "\r\n", 2);
+			m->column = 0;
+		} else if (!*end) {
+			if (!is_fit(m, &p, eight_bit)) return ERR_CORRUPT;
+			put(m, p.at, p.len);
+			m->column += p.len;
 		}
-		if (m->in_end) {
-			bool open = m->line_open;
-
-			m->line_open = false;
-			return open ? TOKEN_EOL : TOKEN_END;
-		}
-		c = (unsigned char)m->in[m->in_at++];
-		second = c == '\n' && m->after_cr;
-		m->after_cr = c == '\r';
-		if (second) continue;
-		m->line_open = c != '\r' && c != '\n';
-		return m->line_open ? c : TOKEN_EOL;
-	}
-}
-
-int mail_body_begin(struct mail *m, size_t part)
-{
-	const struct mail_source *source = &m->input->parts[part].source;
-
-	m->in_len = m->in_at = 0;
-	m->in_end = m->after_cr = m->line_open = false;
-	m->group_len = 0;
-	m->held_space = 0;
-	m->from_len = 0;
-	m->column = 0;
-	return source->rewind(source->arg);
-}
-
-/* ---- the choice ---- */
-
-struct scan {
-	int64_t bytes;   /* with line ends of two */
-	int64_t escapes; /* bytes that quoted-printable writes as three */
-	size_t line_len;
-	char line[8]; /* how it begins */
-	int last;
-	bool fragile; /* 7bit would not survive everywhere, or not mean the same */
-};
-
-static bool line_begins(const struct scan *s, const char *with)
-{
-	size_t len = strlen(with);
-
-	return s->line_len >= len && memcmp(s->line, with, len) == 0;
-}
-
-static void scan_line_end(struct scan *s)
-{
-	s->bytes += 2;
-	if (s->line_len > 0 && (s->last == ' ' || s->last == '\t')) {
-		s->escapes++;
-		s->fragile = true; /* trailing space is lost on the way (RFC 2045 section 6.7 (3)) */
-	}
-	/* mbox quoting, a lone dot, and what could be taken for our own boundary */
-	if (line_begins(s, "From ") || (s->line_len == 1 && s->line[0] == '.') || line_begins(s, "--=_"))
-		s->fragile = true;
-	if (s->line_len > MAIL_LINE_MAX) s->fragile = true;
-	s->line_len = 0;
-}
-
-static void scan_byte(struct scan *s, int c)
-{
-	if (s->line_len < sizeof(s->line)) s->line[s->line_len] = (char)c;
-	s->line_len++;
-	s->bytes++;
-	s->last = c;
-	if ((c < ' ' && c != '\t') || c >= 0x7f) {
-		s->escapes++;
-		s->fragile = true;
-	} else if (c == '=') {
-		s->escapes++;
-	}
-}
-
-int mail_body_scan(struct mail *m, size_t part)
-{
-	int64_t quoted, base64;
-	struct scan s = {0};
-	int token, rc = mail_body_begin(m, part);
-
-	if (rc < 0) return rc;
-	while ((token = next_token(m, &m->input->parts[part].source)) != TOKEN_END) {
-		if (token < 0) return token;
-		if (token == TOKEN_EOL)
-			scan_line_end(&s);
-		else
-			scan_byte(&s, token);
-	}
-	quoted = s.bytes + 2 * s.escapes;
-	base64 = (s.bytes + 2) / 3 * 4;
-	/* with their own line ends */
-	quoted += quoted / 75 * 3;
-	base64 += base64 / 76 * 2;
-	m->encodings[part] = !s.fragile ? MAIL_7BIT : quoted <= base64 ? MAIL_QUOTED : MAIL_BASE64;
-	return 0;
-}
-
-/* ---- 7bit ---- */
-
-static int put_7bit(struct mail *m, int token)
-{
-	if (token == TOKEN_EOL) {
-		mail_puts(m, "\r\n");
-	} else if (token != TOKEN_END) {
-		if (m->column >= MAIL_LINE_MAX || token == 0 || token >= 0x80) return ERR_CORRUPT;
-		mail_put(m, &(char){(char)token}, 1);
 	}
 	return 0;
 }
 
 /* ---- quoted-printable ---- */
 
-static void put_quoted(struct mail *m, char c, bool escape)
+static int put_quoted(struct mail *m, const struct mail_part *part, bool *end)
 {
-	static const char digits[] = "0123456789ABCDEF";
-	unsigned char u = (unsigned char)c;
-	const char text[3] = {'=', digits[u >> 4], digits[u & 15]};
+	/* a piece of so many bytes becomes at most 3 times that and two soft line ends */
+	enum { PIECE = 75, MAX = 3 * PIECE + 3 * 4 };
 
-	if (m->column + (escape ? 3 : 1) > MAIL_FOLD_AT - 1) mail_puts(m, "=\r\n");
-	if (m->column == 0) {
-		m->from_len = 0;
-		escape = escape || c == '.'; /* whatever becomes of dots at the beginning of lines */
+	while (room(m) >= MAX && !*end) {
+		struct mail_quoted q = {.to = m->out + m->out_len, .column = m->column};
+		struct mail_piece p;
+		int rc = mail_piece_next(m, &part->source, MAIL_RUN_PLAIN, PIECE, &p);
+
+		if (rc < 0) return rc;
+		mail_quoted_add(&q, &p);
+		m->column = q.column;
+		m->out_len += q.len;
+		*end = p.kind == MAIL_PIECE_END;
 	}
-	if (c == "From"[m->from_len] && m->column == m->from_len && !escape)
-		m->from_len++;
-	else if (c == ' ' && m->from_len == 4 && m->column == 4)
-		escape = true;
-	if (escape)
-		mail_put(m, text, 3);
-	else
-		mail_put(m, &c, 1);
-}
-
-static void put_quoted_token(struct mail *m, int token)
-{
-	/* a space is written as such only when something follows on its line */
-	if (m->held_space) put_quoted(m, m->held_space, token == TOKEN_EOL || token == TOKEN_END);
-	m->held_space = 0;
-	if (token == ' ' || token == '\t')
-		m->held_space = (char)token;
-	else if (token == TOKEN_EOL)
-		mail_puts(m, "\r\n");
-	else if (token != TOKEN_END)
-		put_quoted(m, (char)token, token < ' ' || token >= 0x7f || token == '=');
+	return 0;
 }
 
 /* ---- base64 ---- */
 
+/* A line of it, or what there is. */
 static void put_group(struct mail *m)
 {
-	char text[8];
-	struct buf b;
+	static const char digits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+	const unsigned char *p = m->group;
+	size_t pad = (3 - m->group_len % 3) % 3;
+	char *to = m->out + m->out_len;
 
 	if (m->group_len == 0) return;
-	if (m->column >= MAIL_FOLD_AT) mail_puts(m, "\r\n");
-	buf_init(&b, text, sizeof(text));
-	buf_base64(&b, m->group, m->group_len);
-	mail_put(m, b.ptr, b.len);
+	memset(m->group + m->group_len, 0, pad);
+	for (; p < m->group + m->group_len; p += 3) {
+		unsigned v = (unsigned)p[0] << 16 | (unsigned)p[1] << 8 | p[2];
+
+		*to++ = digits[v >> 18];
+		*to++ = digits[v >> 12 & 63];
+		*to++ = digits[v >> 6 & 63];
+		*to++ = digits[v & 63];
+	}
+	memset(to - pad, '=', pad);
+	m->out_len = (size_t)(to - m->out);
+	put(m, "\r\n", 2);
 	m->group_len = 0;
 }
 
-static void put_base64_byte(struct mail *m, int c)
+/* Bytes for the group, at most what it still takes. Errors: of the source. */
+static int next_bytes(struct mail *m, const struct mail_part *part, struct str *s, bool *end)
 {
-	m->group[m->group_len++] = (unsigned char)c;
-	if (m->group_len == sizeof(m->group)) put_group(m);
-}
+	size_t max = sizeof(m->group) - m->group_len;
+	struct mail_piece p;
+	int rc;
 
-static void put_base64_token(struct mail *m, int token)
-{
-	if (token == TOKEN_EOL) {
-		put_base64_byte(m, '\r');
-		put_base64_byte(m, '\n');
-	} else if (token != TOKEN_END) {
-		put_base64_byte(m, token);
-	} else {
-		put_group(m);
-		if (m->column > 0) mail_puts(m, "\r\n");
+	if (!part->found.canonical) {
+		rc = mail_bytes_next(m, &part->source, max, s);
+		*end = s->len == 0;
+		return rc;
 	}
+	rc = mail_piece_next(m, &part->source, MAIL_RUN_LINE, max, &p);
+	if (rc < 0) return rc;
+	*s = p.kind == MAIL_PIECE_EOL ? STR("\r\n") : (struct str){p.at, p.len};
+	*end = p.kind == MAIL_PIECE_END;
+	return 0;
 }
 
-int mail_body_piece(struct mail *m, size_t part)
+static int put_base64(struct mail *m, const struct mail_part *part, bool *end)
 {
-	size_t from = m->out_len;
+	while (room(m) >= 2 * (MAIL_FOLD_AT + 2) && !*end) {
+		struct str s = {NULL, 0};
+		size_t now;
+		int rc = next_bytes(m, part, &s, end);
 
-	/* one token writes at most a held space and an escape, each with a soft line end */
-	while (m->out_len - from + 16 < MAIL_PIECE_MAX) {
-		int rc = 0, token = next_token(m, &m->input->parts[part].source);
-
-		if (token < 0) return token;
-		switch (m->encodings[part]) {
-		case MAIL_7BIT: rc = put_7bit(m, token); break;
-		case MAIL_QUOTED: put_quoted_token(m, token); break;
-		case MAIL_BASE64: put_base64_token(m, token); break;
-		}
 		if (rc < 0) return rc;
-		if (token == TOKEN_END) return 0;
+		/* a line end may need one byte more than the group takes */
+		for (; s.len > 0; s.ptr += now, s.len -= now) {
+			now = sizeof(m->group) - m->group_len;
+			now = now < s.len ? now : s.len;
+			memcpy(m->group + m->group_len, s.ptr, now);
+			m->group_len += now;
+			if (m->group_len == sizeof(m->group)) put_group(m);
+		}
+		if (*end) put_group(m);
 	}
-	return 1;
+	return 0;
+}
+
+int mail_body_piece(struct mail *m, const struct mail_part *part)
+{
+	size_t before = m->out_len;
+	bool end = false;
+	int rc = 0;
+
+	switch ((enum mail_encoding)part->found.encoding) {
+	case MAIL_7BIT: rc = put_plain(m, part, false, &end); break;
+	case MAIL_8BIT: rc = put_plain(m, part, true, &end); break;
+	case MAIL_QUOTED: rc = put_quoted(m, part, &end); break;
+	case MAIL_BASE64: rc = put_base64(m, part, &end); break;
+	}
+	m->written += (int64_t)(m->out_len - before);
+	if (rc < 0) return rc;
+	/* the size that was promised is the size that comes */
+	if (m->written > part->found.bytes || (end && m->written != part->found.bytes)) return ERR_CORRUPT;
+	return end ? 0 : 1;
 }

@@ -93,8 +93,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
 	bodies[0] = take_str(&in);
 	bodies[1] = (struct str){(const char *)in.at, (size_t)(in.end - in.at)};
 	for (size_t i = 0; i < 2; i++)
-		parts[i] = (struct mail_part){MAIL_BODY, i ? "text/html" : "text/plain",
-					      mail_source_memory(&contents[i], bodies[i])};
+		parts[i] = (struct mail_part){.role = MAIL_BODY,
+					      .type = i ? "text/html" : "text/plain",
+					      .source = mail_source_memory(&contents[i], bodies[i])};
 	struct mail_input input = {.job = &job,
 				   .provider_from = &provider,
 				   .from_override = flags & 4 ? &provider : NULL,

@@ -71,66 +71,55 @@ static inline bool rules_is(struct str line, const char *name)
 	return str_starts_nocase(line, str_from(name)) && line.ptr[strlen(name)] == ':';
 }
 
-/* One field of each name that we write, the custom ones in their order, nothing else. Returns where the
- * body is. */
+/* One field of each name that we write up to MIME-Version, the custom ones in their order, nothing else. Returns
+ * where the fields of the content begin. */
 static inline size_t rules_header(struct str mail, const struct mail *m)
 {
-	static const char *const names[] = {
-		"Date",    "From",       "Reply-To",     "To",           "Cc",
-		"Subject", "Message-ID", "MIME-Version", "Content-Type", "Content-Transfer-Encoding"};
+	static const char *const names[] = {"Date", "From",    "Reply-To",   "To",
+					    "Cc",   "Subject", "Message-ID", "MIME-Version"};
 	enum { NAMES = sizeof(names) / sizeof(names[0]) };
 	const struct job *job = m->input->job;
 	bool cc = rules_count(job, JOB_RCPT_CC) > 0, to = rules_count(job, JOB_RCPT_TO) > 0 || !cc;
-	const bool expected[NAMES] = {m->input->date_known,
-				      true,
-				      m->sender.reply_to,
-				      to,
-				      cc,
-				      job->subject.ptr,
-				      true,
-				      true,
-				      true,
-				      m->input->part_count == 1};
+	const bool expected[NAMES] = {
+		m->input->date_known, true, m->sender.reply_to, to, cc, job->subject.ptr, true, true};
 	size_t at = 0, custom = 0, next = 0;
 
-	for (;;) {
+	while (next < NAMES) {
 		struct str line = rules_line(mail, &at);
 
-		if (line.len == 0) break;
+		CHECK(line.len > 0);
 		if (line.ptr[0] == ' ' || line.ptr[0] == '\t') {
 			CHECK(str_trim(line).len > 0);
 			continue;
 		}
 		while (next < NAMES && !expected[next])
 			next++;
-		if (next == 7 && custom < job->header_count) {
+		if (next == NAMES - 1 && custom < job->header_count) {
 			CHECK(str_starts_nocase(line, job->headers[custom].name) &&
 			      line.ptr[job->headers[custom].name.len] == ':');
 			custom++;
 			continue;
 		}
-		CHECK(next < NAMES && rules_is(line, names[next]));
+		CHECK(rules_is(line, names[next]));
 		next++;
 	}
-	while (next < NAMES && !expected[next])
-		next++;
-	CHECK(next == NAMES && custom == job->header_count);
+	CHECK(custom == job->header_count);
 	return at;
 }
 
 /* Undoes a part's encoding; content is what stands between its header and the line end of the next
  * delimiter. */
-static inline size_t rules_decode(struct str content, enum mail_encoding encoding, char *out)
+static inline size_t rules_decode(struct str content, char encoding, char *out)
 {
 	size_t len = 0, at = 0;
 	char *compact;
 	int rc;
 
-	if (encoding == MAIL_7BIT) {
+	if (encoding == '7' || encoding == '8') {
 		memcpy(out, content.ptr, content.len);
 		return content.len;
 	}
-	while (encoding == MAIL_QUOTED && at < content.len) {
+	while (encoding == 'q' && at < content.len) {
 		struct str line = rules_line(content, &at);
 		bool soft = line.len > 0 && line.ptr[line.len - 1] == '=';
 
@@ -153,7 +142,7 @@ static inline size_t rules_decode(struct str content, enum mail_encoding encodin
 			out[len++] = '\n';
 		}
 	}
-	if (encoding == MAIL_QUOTED) return len;
+	if (encoding == 'q') return len;
 	compact = malloc(content.len + 1);
 	while (at < content.len) {
 		struct str line = rules_line(content, &at);
@@ -189,40 +178,84 @@ static inline size_t rules_canonical(struct str body, char *out)
 	return len;
 }
 
-static inline void rules_content(struct str content, const struct mail *m, size_t part, struct str body)
+static inline void rules_content(struct str content, char encoding, bool canonical, struct str body)
 {
 	static char got[RULES_BYTES_MAX], expected[RULES_BYTES_MAX];
-	size_t got_len = rules_decode(content, m->encodings[part], got);
-	size_t len = rules_canonical(body, expected);
+	size_t got_len = rules_decode(content, encoding, got), len = body.len;
 
+	if (canonical)
+		len = rules_canonical(body, expected);
+	else if (len > 0)
+		memcpy(expected, body.ptr, len);
 	CHECK(got_len == len && memcmp(got, expected, len) == 0);
+}
+
+/* The fields of one content; *encoding stays 0 for a multipart. Returns the byte behind the empty line. */
+static inline size_t rules_fields(struct str mail, size_t at, char *encoding, bool *multipart)
+{
+	struct str line;
+
+	*encoding = 0;
+	*multipart = false;
+	while ((line = rules_line(mail, &at)).len > 0) {
+		if (line.ptr[0] == ' ') continue;
+		CHECK(str_starts_nocase(line, STR("Content-")));
+		*multipart = *multipart || str_starts_nocase(line, STR("Content-Type: multipart/"));
+		if (rules_is(line, "Content-Transfer-Encoding")) *encoding = line.ptr[27];
+	}
+	CHECK(*multipart == !*encoding);
+	return at;
+}
+
+/* "--=_", the level's letter, the boundary: 1 for a delimiter, 2 for one that closes. */
+static inline int rules_delimiter(struct str line, const struct mail *m)
+{
+	size_t len = 5 + strlen(m->boundary);
+
+	if (line.len < len || memcmp(line.ptr, "--=_", 4) != 0 || !strchr("mar", line.ptr[4])) return 0;
+	if (memcmp(line.ptr + 5, m->boundary, len - 5) != 0) return 0;
+	return line.len == len ? 1 : line.len == len + 2 ? 2 : 0;
+}
+
+/* Whether text with these roles keeps its line ends as they were. */
+static inline bool rules_is_canonical(const struct mail_part *p, char encoding)
+{
+	return p->role == MAIL_BODY || encoding != 'b';
 }
 
 static inline void rules_bodies(struct str mail, size_t at, const struct mail *m, const struct str *bodies)
 {
-	char delimiter[64];
-	size_t part = 0;
+	size_t opened = 0, closed = 0, part = 0;
 
-	if (m->input->part_count == 1) {
-		rules_content((struct str){mail.ptr + at, mail.len - at}, m, 0, bodies[0]);
-		return;
-	}
-	snprintf(delimiter, sizeof(delimiter), "--%s", m->boundary);
-	CHECK(str_eq(rules_line(mail, &at), str_from(delimiter)));
-	for (; part < m->input->part_count; part++) {
+	while (part < m->input->part_count) {
+		const struct mail_part *p = &m->input->parts[part];
 		size_t begin, end;
-		struct str line;
+		char encoding;
+		bool multipart;
+		int kind = 0;
 
-		while (rules_line(mail, &at).len > 0)
-			;
-		begin = end = at;
-		while (line = rules_line(mail, &at), !str_starts_nocase(line, str_from(delimiter)))
+		begin = end = at = rules_fields(mail, at, &encoding, &multipart);
+		if (multipart) {
+			opened++;
+			CHECK(rules_delimiter(rules_line(mail, &at), m) == 1);
+			continue;
+		}
+		while (at < mail.len && (kind = rules_delimiter(rules_line(mail, &at), m)) == 0)
 			end = at;
 		/* the empty line before a delimiter is its line end */
-		CHECK(end >= begin + 2);
-		rules_content((struct str){mail.ptr + begin, end - begin - 2}, m, part, bodies[part]);
+		CHECK(!opened || end >= begin + 2);
+		rules_content((struct str){mail.ptr + begin, end - begin - (opened ? 2 : 0)}, encoding,
+			      rules_is_canonical(p, encoding), bodies[part]);
+		part++;
+		while (kind == 2) {
+			closed++;
+			if (at == mail.len) break;
+			CHECK(rules_line(mail, &at).len == 0);
+			kind = rules_delimiter(rules_line(mail, &at), m);
+			CHECK(kind > 0);
+		}
 	}
-	CHECK(at == mail.len && mail.ptr[at - 3] == '-' && mail.ptr[at - 4] == '-');
+	CHECK(at == mail.len && opened == closed);
 }
 
 /* All of it: m was opened; bodies are the parts' contents. */
