@@ -60,6 +60,7 @@ host_lookup =
 rfc1413_hosts =
 smtp_accept_max = 100
 smtp_accept_max_per_connection = 1000
+smtp_accept_queue_per_connection = 0
 
 begin acl
 rcpt:
@@ -146,4 +147,4 @@ class Exim(Server):
         return self.number_in(self.path("pid"))
 
     def log_text(self):
-        return "".join(self.text_of(self.path("log", name)) for name in ("mainlog", "rejectlog", "paniclog"))
+        return self.text_of(self.path("log", "mainlog"))
