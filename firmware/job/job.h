@@ -25,6 +25,7 @@
 #define JOB_NAME_MAX         256 /* a display name */
 #define JOB_ADDRESS_MAX      254 /* RFC 5321 erratum 1690 */
 #define JOB_LOCAL_MAX        64  /* RFC 5321 section 4.5.3.1.1 */
+#define JOB_GROUPS_MAX       32
 #define JOB_HEADERS_MAX      LIMIT_job_headers
 #define JOB_HEADER_NAME_MAX  76
 #define JOB_HEADER_VALUE_MAX LIMIT_job_header_value
@@ -69,6 +70,13 @@ struct job_rcpt {
 	struct job_address address;
 };
 
+/* A group of to or cc as the header shows it ("Team: a@b, c@d;"). Its members are recipients like others. */
+struct job_group {
+	enum job_rcpt_kind kind;
+	struct str name;     /* unquoted, UTF-8 */
+	size_t first, count; /* its members in job->rcpts; what was named before it is not among them */
+};
+
 /* A text that may be long: decoded, and where its JSON string begins in the original (offset of the byte
  * behind the opening quote), so that a sender can stream it from there with job_text_reader. */
 struct job_text {
@@ -111,6 +119,8 @@ struct job {
 	struct job_rcpt
 		*rcpts; /* to, then cc, then bcc, as given (those of a message: in its order); each once */
 	size_t rcpt_count;
+	struct job_group *groups; /* by kind, then as given; none of bcc */
+	size_t group_count;
 	struct str subject;
 	struct job_header *headers;
 	size_t header_count;
@@ -154,6 +164,10 @@ struct job_problem {
  *   - the members of identity, sender, headers and policy count in both formats, those of content in their
  * own
  *   - with html_body, template_path is a label, as template_id is with body_content
+ *   - a string of to, cc, bcc or recipients may be a group, "Team: a@b, c@d;" (RFC 5322 section 3.4): its members
+ * become recipients, and the header shows it
+ *   - headers of addresses (Reply-To, Sender ...) must be such, names in UTF-8; headers of message ids, URIs and
+ * tokens (References, List-Unsubscribe ...) must be ASCII that can be folded
  *   - an empty label ("") is none; an empty address is refused; envelope_from "<>" is the null sender
  *   - a header's value may be a number, or an array for a header that occurs several times; null is none
  *   - raw goes alone: not beside bodies, headers, attachments and reply_to. Its base64 is RFC 4648's: no white
@@ -193,6 +207,37 @@ const char *job_priority_name(enum job_priority p);
  * Greek and Cyrillic, any other form that would have to be normalised first is refused. why (may be NULL)
  * gets a static sentence. Errors: ERR_INVALID, ERR_TOO_LARGE (the arena). */
 int job_address_parse(struct arena *a, struct str text, struct job_address *out, const char **why);
+
+/* The name of a group, or in front of an address: words and quoted strings, unquoted. Errors: as above. */
+int job_phrase_parse(struct arena *a, struct str text, struct str *out, const char **why);
+
+/* A list of addresses taken apart, one by one. */
+struct job_list {
+	struct str text;
+	size_t at;     /* in text; with in_group all there is to know to go on later */
+	bool in_group; /* the next mailbox is a member */
+	bool behind_group, after_comma;
+	const char *why; /* after ERR_INVALID: a static sentence */
+};
+enum { JOB_LIST_END, JOB_LIST_MAILBOX, JOB_LIST_GROUP, JOB_LIST_GROUP_END };
+void job_list_init(struct job_list *l, struct str text);
+/* One of the above. *item is a mailbox for job_address_parse, or a group's name for job_phrase_parse.
+ * Errors: ERR_INVALID (why). */
+int job_list_next(struct job_list *l, struct str *item);
+/* Whether all of it is good, every address with a domain, and at least one item. Errors: ERR_INVALID. */
+int job_list_check(struct str text, const char **why);
+
+/* How the value of a header of the job's own reads, and so may be written. */
+enum job_header_kind {
+	JOB_HEADER_TEXT,      /* unstructured */
+	JOB_HEADER_ADDRESSES, /* a list of addresses */
+	JOB_HEADER_PHRASES,   /* phrases between commas (Keywords), the last with <...> behind it (List-ID) */
+	JOB_HEADER_VERBATIM /* message ids, URIs, tokens: never encoded, folded at white space outside of <> */
+};
+enum job_header_kind job_header_kind(struct str name);
+#define JOB_HEADER_WORD_MAX 900 /* of a verbatim value: so much may stand without a place to fold */
+/* Whether the value suits the header's kind. why gets a static sentence. Errors: ERR_INVALID. */
+int job_header_check(enum job_header_kind kind, struct str value, const char **why);
 
 /* The stored message's Message-ID without brackets, made from tenant, job id and From domain only (never
  * from the gateway), so that a job sent twice carries the same: "<hash>.<id part>@domain". Needs

@@ -224,7 +224,7 @@ static bool take_addr(struct scan *s, bool angle, struct buf *addr, size_t *loca
 	return true;
 }
 
-static const char *unfit(struct str text)
+const char *job_text_unfit(struct str text)
 {
 	for (size_t i = 0; i < text.len; i++) {
 		unsigned char c = (unsigned char)text.ptr[i];
@@ -233,8 +233,14 @@ static const char *unfit(struct str text)
 		if (c == '\0') return "a NUL in it";
 		if (c < 0x20 || c == 0x7f) return "a control character in it";
 	}
-	if (!str_is_utf8(text)) return "not UTF-8";
-	return text.len > TEXT_BYTES_MAX ? "too long" : NULL;
+	return str_is_utf8(text) ? NULL : "not UTF-8";
+}
+
+static const char *unfit(struct str text)
+{
+	const char *why = job_text_unfit(text);
+
+	return why ? why : text.len > TEXT_BYTES_MAX ? "too long" : NULL;
 }
 
 /* All of it, into the caller's buffers. */
@@ -289,4 +295,21 @@ int job_address_parse(struct arena *a, struct str text, struct job_address *out,
 	if (local_len < out->addr.len)
 		out->domain = (struct str){out->addr.ptr + local_len + 1, out->addr.len - local_len - 1};
 	return 0;
+}
+
+int job_phrase_parse(struct arena *a, struct str text, struct str *out, const char **why)
+{
+	struct scan s = {.at = text.ptr, .end = text.ptr + text.len, .why = unfit(text)};
+	char bytes[TEXT_BYTES_MAX + 2];
+	struct buf b;
+
+	buf_init(&b, bytes, sizeof(bytes));
+	if (!s.why && take_name(&s, &b) && s.at < s.end) wrong(&s, misplaced(*s.at));
+	if (!s.why && b.len == 0) s.why = "empty";
+	*why = s.why;
+	if (s.why) return ERR_INVALID;
+	*out = arena_str(a, buf_view(&b));
+	if (out->ptr) return 0;
+	*why = "too long for the memory there is";
+	return ERR_TOO_LARGE;
 }

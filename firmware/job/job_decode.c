@@ -12,8 +12,8 @@
 #define JOB_RCPTS 256
 #define ARENA_FIXED                                                                                          \
 	(JOB_RCPTS * (sizeof(struct job_rcpt) + JOB_ADDRESS_MAX + 4) +                                       \
-	 JOB_HEADERS_MAX * sizeof(struct job_header) + JOB_ATTACHMENTS_MAX * sizeof(struct job_attachment) + \
-	 4096)
+	 JOB_GROUPS_MAX * sizeof(struct job_group) + JOB_HEADERS_MAX * sizeof(struct job_header) +           \
+	 JOB_ATTACHMENTS_MAX * sizeof(struct job_attachment) + 4096)
 
 static const char *const names[] = {
 #define X(name) #name,

@@ -146,6 +146,20 @@ static void add_rcpts(struct digest *d, const struct job *job)
 	}
 }
 
+/* Jobs without groups have the digest that they had before there were any. */
+static void add_groups(struct digest *d, const struct job *job)
+{
+	if (job->group_count > 0) add_number(d, (int64_t)job->group_count);
+	for (size_t i = 0; i < job->group_count; i++) {
+		const struct job_group *g = &job->groups[i];
+
+		add_number(d, g->kind);
+		add_str(d, g->name);
+		add_number(d, (int64_t)g->first);
+		add_number(d, (int64_t)g->count);
+	}
+}
+
 void job_digest(struct job *job, const struct json *context)
 {
 	const struct str labels[] = {
@@ -162,6 +176,7 @@ void job_digest(struct job *job, const struct json *context)
 	add_address(&d, &job->from);
 	add_address(&d, &job->reply_to);
 	add_rcpts(&d, job);
+	add_groups(&d, job);
 	add_headers(&d, job);
 	add_text(&d, &job->text);
 	add_text(&d, &job->html);

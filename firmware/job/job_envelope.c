@@ -57,6 +57,17 @@ static void copy_rcpts(struct copy *c, struct job *j)
 	}
 }
 
+static void copy_groups(struct copy *c, struct job *j)
+{
+	j->groups = copy_array(c, j->groups, j->group_count, sizeof(*j->groups));
+	for (size_t i = 0; j->groups && i < j->group_count; i++) {
+		struct str name = j->groups[i].name;
+
+		copy_str(c, &name);
+		if (c->arena) j->groups[i].name = name;
+	}
+}
+
 static void copy_headers(struct copy *c, struct job *j)
 {
 	j->headers = copy_array(c, j->headers, j->header_count, sizeof(*j->headers));
@@ -98,6 +109,7 @@ static void copy_job(struct copy *c, struct job *j)
 	copy_address(c, &j->from);
 	copy_address(c, &j->reply_to);
 	copy_rcpts(c, j);
+	copy_groups(c, j);
 	copy_headers(c, j);
 	copy_attachments(c, j);
 	j->text.utf8.ptr = j->html.utf8.ptr = j->raw.utf8.ptr = NULL;

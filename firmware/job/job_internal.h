@@ -9,6 +9,9 @@
 /* Appends the domain with its labels beyond ASCII as A-labels. Errors: ERR_INVALID (*why says what). */
 int job_domain_to_ascii(struct str domain, struct buf *out, const char **why);
 
+/* What neither an address nor a list of them may have: control characters, anything but UTF-8. NULL: nothing. */
+const char *job_text_unfit(struct str text);
+
 /* Arena bytes that job_copy_envelope takes at most. */
 size_t job_envelope_bytes(const struct job *job);
 
@@ -22,11 +25,13 @@ void job_digest(struct job *job, const struct json *context);
 	X(tenant_id)                                                                                         \
 	X(provider_id)                                                                                       \
 	X(user_id)                                                                                           \
-	X(message_id) X(template_id) X(template_path) X(campaign_id) X(email_type) X(source_app)             \
-		X(related_model_id) X(from) X(reply_to) X(envelope_from) X(to) X(cc) X(bcc) X(recipients)    \
-			X(subject) X(headers) X(body_format) X(body_content) X(text_content) X(html_body)    \
-				X(plain_body) X(raw) X(context) X(attachments) X(priority) X(send_at)        \
-					X(expires_at) X(timestamp)
+	X(message_id)                                                                                        \
+	X(template_id)                                                                                       \
+	X(template_path)                                                                                     \
+	X(campaign_id) X(email_type) X(source_app) X(related_model_id) X(from) X(reply_to) X(envelope_from)  \
+		X(to) X(cc) X(bcc) X(recipients) X(subject) X(headers) X(body_format) X(body_content)        \
+			X(text_content) X(html_body) X(plain_body) X(raw) X(context) X(attachments)          \
+				X(priority) X(send_at) X(expires_at) X(timestamp)
 
 enum job_member {
 #define X(name) JOB_M_##name,

@@ -1,4 +1,4 @@
-/* The lists of a job: recipients, headers, attachments. */
+/* The lists of a job: recipients, attachments (headers: job_headers.c). */
 #include <string.h>
 
 #include "base/err.h"
@@ -32,10 +32,82 @@ int job_add_rcpt(struct job_decode *d, const struct job_rcpt *rcpt)
 	return 0;
 }
 
+/* One address, or one member of a group. */
+static int take_rcpt(struct job_decode *d, struct str text, enum job_rcpt_kind kind)
+{
+	struct job_rcpt rcpt = {.kind = kind};
+	size_t used = d->arena->used, count = d->job->rcpt_count;
+	const char *why = NULL;
+	int rc = job_address_parse(d->arena, text, &rcpt.address, &why);
+
+	if (rc == ERR_INVALID) return job_refuse(d, rc, "not an address: %s", why);
+	if (rc < 0) return job_refuse(d, rc, "%s", why);
+	rc = job_add_rcpt(d, &rcpt);
+	if (rc >= 0 && d->job->rcpt_count == count) d->arena->used = used;
+	return rc;
+}
+
+static int add_group(struct job_decode *d, struct str name, enum job_rcpt_kind kind)
+{
+	struct job *job = d->job;
+	struct job_group *g;
+	const char *why = NULL;
+	int rc;
+
+	if (!job->groups) job->groups = arena_take(d->arena, JOB_GROUPS_MAX * sizeof(*job->groups));
+	if (!job->groups) return job_refuse(d, ERR_TOO_LARGE, "too large for the memory there is");
+	if (job->group_count == JOB_GROUPS_MAX)
+		return job_refuse(d, ERR_TOO_LARGE, "too many groups: at most %d", JOB_GROUPS_MAX);
+	g = &job->groups[job->group_count];
+	*g = (struct job_group){.kind = kind, .first = job->rcpt_count};
+	rc = job_phrase_parse(d->arena, name, &g->name, &why);
+	if (rc < 0) return job_refuse(d, rc, "not a group's name: %s", why);
+	job->group_count += kind != JOB_RCPT_BCC;
+	return 0;
+}
+
+/* "Team: a@b, c@d;" and nothing else. */
+static int take_group(struct job_decode *d, struct str text, enum job_rcpt_kind kind)
+{
+	size_t before = d->job->group_count;
+	struct job_list l;
+	struct str item;
+	int what, rc = 0;
+
+	job_list_init(&l, text);
+	for (bool closed = false; (what = job_list_next(&l, &item)) != JOB_LIST_END;
+	     closed = what == JOB_LIST_GROUP_END) {
+		if (what < 0) return job_refuse(d, what, "not a group: %s", l.why);
+		if (closed) return job_refuse(d, ERR_INVALID, "one group only, and nothing behind it");
+		if (what == JOB_LIST_GROUP) rc = add_group(d, item, kind);
+		if (what == JOB_LIST_MAILBOX) rc = take_rcpt(d, item, kind);
+		if (rc < 0) return rc;
+	}
+	if (d->job->group_count > before)
+		d->job->groups[before].count = d->job->rcpt_count - d->job->groups[before].first;
+	return 0;
+}
+
+static int take_item(struct job_decode *d, const struct json *v, enum job_rcpt_kind kind)
+{
+	struct str text = json_type(v) == JSON_STRING ? json_str(v) : STR("");
+	struct job_address address;
+	struct job_list l;
+	struct str item;
+	int rc;
+
+	if (text.len > 0 && memchr(text.ptr, ':', text.len) && !job_text_unfit(text)) {
+		job_list_init(&l, text);
+		rc = job_list_next(&l, &item);
+		if (rc == JOB_LIST_GROUP) return take_group(d, text, kind);
+	}
+	if (json_type(v) == JSON_STRING) return take_rcpt(d, text, kind);
+	return job_take_address(d, v, true, &address); /* says what it must be */
+}
+
 static int take_list(struct job_decode *d, const struct json *list, const char *member,
 		     enum job_rcpt_kind kind)
 {
-	struct job_rcpt rcpt = {.kind = kind};
 	struct json_iter it;
 	const struct json *v;
 
@@ -43,19 +115,32 @@ static int take_list(struct job_decode *d, const struct json *list, const char *
 	if (json_type(list) != JSON_ARRAY) return job_refuse(d, ERR_INVALID, "must be an array of addresses");
 	json_iter_init(&it, list);
 	for (size_t i = 0; json_iter_next(&it, NULL, &v); i++) {
-		size_t used = d->arena->used, count;
 		int rc;
 
 		job_point(d, member);
 		job_point_index(d, i);
-		rc = job_take_address(d, v, true, &rcpt.address);
+		rc = take_item(d, v, kind);
 		if (rc < 0) return rc;
-		count = d->job->rcpt_count;
-		rc = job_add_rcpt(d, &rcpt);
-		if (rc < 0) return rc;
-		if (d->job->rcpt_count == count) d->arena->used = used;
 	}
 	return 0;
+}
+
+/* There cannot be more of them: every member of a group but the last has a comma behind it. */
+static size_t most_rcpts(const struct json *list)
+{
+	size_t count = json_count(list);
+	const struct json *v;
+	struct json_iter it;
+
+	if (json_type(list) != JSON_ARRAY) return count;
+	json_iter_init(&it, list);
+	while (json_iter_next(&it, NULL, &v)) {
+		struct str s = json_type(v) == JSON_STRING ? json_str(v) : STR("");
+
+		for (size_t i = 0; i < s.len; i++)
+			count += s.ptr[i] == ',';
+	}
+	return count;
 }
 
 int job_take_rcpts(struct job_decode *d)
@@ -75,7 +160,7 @@ int job_take_rcpts(struct job_decode *d)
 
 	for (size_t i = 0; i < sizeof(lists) / sizeof(lists[0]); i++)
 		if (d->members[lists[i].m]) {
-			count += json_count(d->members[lists[i].m]);
+			count += most_rcpts(d->members[lists[i].m]);
 			first = first ? first : lists[i].name;
 		}
 	/* a finished message may name them */
@@ -92,120 +177,6 @@ int job_take_rcpts(struct job_decode *d)
 	}
 	job_point(d, first);
 	return d->job->rcpt_count > 0 ? 0 : job_refuse(d, ERR_INVALID, "no recipient in it");
-}
-
-/* ---- headers ---- */
-
-/* What the gateway writes itself. */
-static bool is_reserved(struct str name)
-{
-	static const char *const reserved[] = {
-		"From", "To",         "Cc",           "Bcc",         "Subject",
-		"Date", "Message-ID", "MIME-Version", "Return-Path", "DKIM-Signature"};
-
-	for (size_t i = 0; i < sizeof(reserved) / sizeof(reserved[0]); i++)
-		if (str_eq_nocase(name, str_from(reserved[i]))) return true;
-	return str_starts_nocase(name, STR("Content-"));
-}
-
-static int check_name(struct job_decode *d, struct str name)
-{
-	if (name.len == 0) return job_refuse(d, ERR_INVALID, "a header without a name");
-	if (name.len > JOB_HEADER_NAME_MAX)
-		return job_refuse(d, ERR_TOO_LARGE, "a name of more than %d bytes", JOB_HEADER_NAME_MAX);
-	/* RFC 5322 section 3.6.8: ftext */
-	for (size_t i = 0; i < name.len; i++)
-		if (name.ptr[i] <= ' ' || name.ptr[i] == ':' || name.ptr[i] >= 0x7f)
-			return job_refuse(d, ERR_INVALID,
-					  "not a header's name: no space, colon or UTF-8 in it");
-	if (is_reserved(name)) return job_refuse(d, ERR_INVALID, "the gateway writes this header itself");
-	if (str_eq_nocase(name, STR("Reply-To")) && d->members[JOB_M_reply_to])
-		return job_refuse(d, ERR_INVALID, "given twice: here and as reply_to");
-	for (size_t i = 0; i < d->job->header_count; i++)
-		if (str_eq_nocase(d->job->headers[i].name, name))
-			return job_refuse(d, ERR_INVALID, "given twice (give its values as an array)");
-	return 0;
-}
-
-static bool is_ascii(struct str s)
-{
-	for (size_t i = 0; i < s.len; i++)
-		if ((unsigned char)s.ptr[i] >= 0x80) return false;
-	return true;
-}
-
-static int add_header(struct job_decode *d, struct str name, const struct json *v)
-{
-	struct job_header *h = &d->job->headers[d->job->header_count];
-	char bytes[128];
-	struct buf b;
-	int rc;
-
-	if (d->job->header_count == JOB_HEADERS_MAX)
-		return job_refuse(d, ERR_TOO_LARGE, "too many headers: at most %d", JOB_HEADERS_MAX);
-	*h = (struct job_header){.name = name};
-	if (json_type(v) == JSON_NUMBER) {
-		buf_init(&b, bytes, sizeof(bytes));
-		json_write(&b, v);
-		if (b.cut) return job_refuse(d, ERR_TOO_LARGE, "a number of more than 127 digits");
-		h->value = arena_str(d->arena, buf_view(&b));
-		if (!h->value.ptr) return job_refuse(d, ERR_TOO_LARGE, "too large for the memory there is");
-	} else if (json_type(v) == JSON_STRING) {
-		rc = job_take_string(d, v, JOB_HEADER_VALUE_MAX, &h->value);
-		if (rc < 0) return rc;
-	} else {
-		return job_refuse(d, ERR_INVALID, "must be a string, a number or an array of strings");
-	}
-	/* encoded words have no place inside an address, and only reply_to is taken apart */
-	if ((str_eq_nocase(name, STR("Reply-To")) || str_eq_nocase(name, STR("Sender"))) &&
-	    !is_ascii(h->value))
-		return job_refuse(d, ERR_INVALID, "must be ASCII here (reply_to takes names in UTF-8)");
-	d->job->header_count++;
-	return 0;
-}
-
-static int take_header(struct job_decode *d, struct str name, const struct json *v)
-{
-	struct json_iter it;
-	const struct json *item;
-	int rc;
-
-	job_point(d, "headers");
-	job_point_key(d, name);
-	rc = check_name(d, name);
-	if (rc < 0 || json_type(v) == JSON_NULL) return rc;
-	if (json_type(v) != JSON_ARRAY) return add_header(d, name, v);
-	json_iter_init(&it, v);
-	for (size_t i = 0; json_iter_next(&it, NULL, &item); i++) {
-		job_point(d, "headers");
-		job_point_key(d, name);
-		job_point_index(d, i);
-		rc = add_header(d, name, item);
-		if (rc < 0) return rc;
-	}
-	return 0;
-}
-
-int job_take_headers(struct job_decode *d)
-{
-	const struct json *map = d->members[JOB_M_headers], *v;
-	struct json_iter it;
-	struct str name;
-
-	if (!map) return 0;
-	job_point(d, "headers");
-	if (json_type(map) != JSON_OBJECT && !(json_type(map) == JSON_ARRAY && json_count(map) == 0))
-		return job_refuse(d, ERR_INVALID, "must be an object of names and values");
-	if (json_count(map) == 0) return 0;
-	d->job->headers = arena_take(d->arena, (JOB_HEADERS_MAX + 1) * sizeof(*d->job->headers));
-	if (!d->job->headers) return job_refuse(d, ERR_TOO_LARGE, "too large for the memory there is");
-	json_iter_init(&it, map);
-	while (json_iter_next(&it, &name, &v)) {
-		int rc = take_header(d, name, v);
-
-		if (rc < 0) return rc;
-	}
-	return 0;
 }
 
 /* ---- attachments ---- */

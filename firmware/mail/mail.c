@@ -91,15 +91,46 @@ static int invalid(struct mail *m, const char *why)
 	return ERR_INVALID;
 }
 
+static const char broken[] = "a line break or control character in an address or header";
+
+/* Decoding has refused it; this is the last place before the wire. */
+static bool has_control(struct str s)
+{
+	for (size_t i = 0; i < s.len; i++)
+		if ((unsigned char)s.ptr[i] < ' ' && s.ptr[i] != '\t') return true;
+	return false;
+}
+
 /* in_header: it is written there, and not only into the envelope. */
 static int check_address(struct mail *m, const struct job_address *a, bool in_header)
 {
 	if (!a->domain.ptr) return invalid(m, "an address without a domain, and no alias of that name");
+	if (has_control(a->addr) || has_control(a->name)) return invalid(m, broken);
 	if (!mail_is_ascii(a->addr)) {
 		m->info.smtputf8 = true;
 		m->info.eight_bit = m->info.eight_bit || in_header;
 	}
 	return 0;
+}
+
+static bool list_needs_utf8(struct str value)
+{
+	unsigned char memory[2048];
+	struct job_address address;
+	struct job_list l;
+	struct arena a;
+	struct str item;
+	int kind;
+
+	if (mail_is_ascii(value)) return false;
+	job_list_init(&l, value);
+	while ((kind = job_list_next(&l, &item)) > JOB_LIST_END) {
+		arena_init(&a, memory, sizeof(memory));
+		if (kind == JOB_LIST_MAILBOX && job_address_parse(&a, item, &address, NULL) == 0 &&
+		    !mail_is_ascii(address.addr))
+			return true;
+	}
+	return false;
 }
 
 static int check_addresses(struct mail *m)
@@ -118,6 +149,26 @@ static int check_addresses(struct mail *m)
 		rc = check_address(m, &job->rcpts[i].address, job->rcpts[i].kind != JOB_RCPT_BCC);
 	m->info.smtputf8 = m->info.smtputf8 || !mail_is_ascii(m->sender.envelope);
 	return rc;
+}
+
+static int check_headers(struct mail *m)
+{
+	const struct job *job = m->input->job;
+
+	if (has_control(job->subject)) return invalid(m, broken);
+	for (size_t i = 0; i < job->group_count; i++)
+		if (has_control(job->groups[i].name)) return invalid(m, broken);
+	for (size_t i = 0; i < job->header_count; i++) {
+		const struct job_header *h = &job->headers[i];
+		enum job_header_kind kind = job_header_kind(h->name);
+
+		if (has_control(h->name) || has_control(h->value)) return invalid(m, broken);
+		if (job_header_check(kind, h->value, &m->why) < 0) return ERR_INVALID;
+		/* what is left of it beyond ASCII will be local parts */
+		if (kind == JOB_HEADER_ADDRESSES && list_needs_utf8(h->value))
+			m->info.smtputf8 = m->info.eight_bit = true;
+	}
+	return 0;
 }
 
 static int check_message_id(struct mail *m)
@@ -223,8 +274,8 @@ static void restart(struct mail *m)
 	m->part = 0;
 	m->phase = PHASE_OPEN;
 	m->field = 0;
-	m->item = m->at = 0;
-	m->begun = m->header_done = m->measuring = false;
+	m->item = m->at = m->group = 0;
+	m->begun = m->comma = m->in_group = m->header_done = m->measuring = false;
 	m->column = 0;
 	m->out_len = m->out_at = 0;
 }
@@ -236,7 +287,8 @@ int mail_open(struct mail *m, const struct mail_input *input)
 	memset(m, 0, offsetof(struct mail, in));
 	m->input = input;
 	m->info.bytes = -1;
-	if ((rc = check_parts(m)) < 0 || (rc = check_addresses(m)) < 0 || (rc = check_message_id(m)) < 0)
+	if ((rc = check_parts(m)) < 0 || (rc = check_addresses(m)) < 0 || (rc = check_headers(m)) < 0 ||
+	    (rc = check_message_id(m)) < 0)
 		return rc;
 	make_boundary(m);
 	for (size_t i = 0; i < input->part_count; i++)

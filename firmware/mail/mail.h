@@ -130,16 +130,20 @@ struct mail {
 	unsigned field; /* in a header: its field, */
 	size_t item;    /* the field's recipient or custom line, */
 	size_t at;      /* the byte of its value, */
-	bool begun;     /* whether something of it was written, */
-	uint8_t form;   /* how its value is written, */
-	size_t column;  /* and the column of the output line */
+	size_t group;   /* the group, */
+	bool in_group;
+	bool comma; /* whether one goes in front of the next item */
+	struct job_list list;
+	bool begun;    /* whether something of it was written, */
+	uint8_t form;  /* how its value is written, */
+	size_t column; /* and the column of the output line */
 
 	size_t in_len, in_at; /* the content's bytes read and not yet written */
 	bool in_end;
-	bool line_open;   /* the content's line is not ended yet */
-	int64_t written;  /* bytes of the content */
-	size_t group_len; /* base64: bytes of an unfinished line */
-	unsigned char group[57];
+	bool line_open;     /* the content's line is not ended yet */
+	int64_t written;    /* bytes of the content */
+	size_t pending_len; /* base64: bytes of an unfinished line */
+	unsigned char pending[57];
 
 	size_t out_len, out_at;
 	char in[1024];

@@ -80,13 +80,13 @@ static int put_quoted(struct mail *m, const struct mail_part *part, bool *end)
 static void put_group(struct mail *m)
 {
 	static const char digits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-	const unsigned char *p = m->group;
-	size_t pad = (3 - m->group_len % 3) % 3;
+	const unsigned char *p = m->pending;
+	size_t pad = (3 - m->pending_len % 3) % 3;
 	char *to = m->out + m->out_len;
 
-	if (m->group_len == 0) return;
-	memset(m->group + m->group_len, 0, pad);
-	for (; p < m->group + m->group_len; p += 3) {
+	if (m->pending_len == 0) return;
+	memset(m->pending + m->pending_len, 0, pad);
+	for (; p < m->pending + m->pending_len; p += 3) {
 		unsigned v = (unsigned)p[0] << 16 | (unsigned)p[1] << 8 | p[2];
 
 		*to++ = digits[v >> 18];
@@ -97,13 +97,13 @@ static void put_group(struct mail *m)
 	memset(to - pad, '=', pad);
 	m->out_len = (size_t)(to - m->out);
 	put(m, "\r\n", 2);
-	m->group_len = 0;
+	m->pending_len = 0;
 }
 
 /* Bytes for the group, at most what it still takes. Errors: of the source. */
 static int next_bytes(struct mail *m, const struct mail_part *part, struct str *s, bool *end)
 {
-	size_t max = sizeof(m->group) - m->group_len;
+	size_t max = sizeof(m->pending) - m->pending_len;
 	struct mail_piece p;
 	int rc;
 
@@ -129,11 +129,11 @@ static int put_base64(struct mail *m, const struct mail_part *part, bool *end)
 		if (rc < 0) return rc;
 		/* a line end may need one byte more than the group takes */
 		for (; s.len > 0; s.ptr += now, s.len -= now) {
-			now = sizeof(m->group) - m->group_len;
+			now = sizeof(m->pending) - m->pending_len;
 			now = now < s.len ? now : s.len;
-			memcpy(m->group + m->group_len, s.ptr, now);
-			m->group_len += now;
-			if (m->group_len == sizeof(m->group)) put_group(m);
+			memcpy(m->pending + m->pending_len, s.ptr, now);
+			m->pending_len += now;
+			if (m->pending_len == sizeof(m->pending)) put_group(m);
 		}
 		if (*end) put_group(m);
 	}

@@ -6,6 +6,7 @@
 #include "mail/mail_internal.h"
 
 enum field {
+	FIELD_FRONT,
 	FIELD_DATE,
 	FIELD_FROM,
 	FIELD_REPLY_TO,
@@ -18,7 +19,6 @@ enum field {
 	FIELD_END
 };
 
-#define NAME_ON_ONE_LINE 60 /* a longer display name is written as encoded words, which fold */
 #define SPACES_MAX       60
 #define SUBJECT_WORD_MAX 64
 #define CUSTOM_WORD_MAX  900
@@ -26,8 +26,8 @@ enum field {
 static bool next_field(struct mail *m)
 {
 	m->field++;
-	m->item = m->at = 0;
-	m->begun = false;
+	m->item = m->at = m->group = 0;
+	m->begun = m->comma = m->in_group = false;
 	return true;
 }
 
@@ -37,67 +37,10 @@ static bool end_field(struct mail *m)
 	return next_field(m);
 }
 
-/* ---- addresses ---- */
-
-static enum mail_form name_form(struct str name)
-{
-	enum mail_form form = MAIL_PLAIN;
-
-	if (name.len > NAME_ON_ONE_LINE || mail_has_encoded_word(name)) return mail_words_form(name);
-	for (size_t i = 0; i < name.len; i++) {
-		char c = name.ptr[i];
-
-		if (c < ' ' || c >= 0x7f) return mail_words_form(name);
-		/* RFC 5322 section 3.2.3: a phrase of atoms with single spaces needs no quotes */
-		if (c == ' ' ? i == 0 || i + 1 == name.len || name.ptr[i - 1] == ' '
-			     : !mail_is_alnum(c) && !strchr("!#$%&'*+-/=?^_`{|}~", c))
-			form = MAIL_QUOTED_STRING;
-	}
-	return form;
-}
-
-static void put_name(struct mail *m, struct str name)
-{
-	enum mail_form form = name_form(name);
-	size_t at = 0;
-
-	switch (form) {
-	case MAIL_PLAIN:
-		mail_gap(m, name.len);
-		mail_put(m, name.ptr, name.len);
-		break;
-	case MAIL_QUOTED_STRING:
-		mail_gap(m, name.len + 2);
-		mail_put_quoted(m, name);
-		break;
-	default:
-		while (at < name.len)
-			mail_put_word(m, name, &at, form, true);
-	}
-}
-
-/* " Name <a@b>"; folds where it must, but never right behind the field's name. */
-static void put_address(struct mail *m, struct str name, struct str addr, bool first)
-{
-	if (name.len > 0) {
-		put_name(m, name);
-		mail_gap(m, addr.len + 3);
-		mail_puts(m, "<");
-		mail_put(m, addr.ptr, addr.len);
-		mail_puts(m, ">");
-		return;
-	}
-	if (first)
-		mail_puts(m, " ");
-	else
-		mail_gap(m, addr.len + 1);
-	mail_put(m, addr.ptr, addr.len);
-}
-
 static bool put_mailbox(struct mail *m, const char *field, struct str name, struct str addr)
 {
 	mail_puts(m, field);
-	put_address(m, name, addr, true);
+	mail_put_address(m, name, addr, true);
 	return end_field(m);
 }
 
@@ -105,22 +48,15 @@ static bool has_kind(const struct job *job, enum job_rcpt_kind kind)
 {
 	for (size_t i = 0; i < job->rcpt_count; i++)
 		if (job->rcpts[i].kind == kind) return true;
+	for (size_t i = 0; i < job->group_count; i++)
+		if (job->groups[i].kind == kind) return true;
 	return false;
 }
 
-/* One recipient at a time. */
 static bool put_rcpts(struct mail *m, const char *field, enum job_rcpt_kind kind)
 {
-	const struct job *job = m->input->job;
-
-	while (m->item < job->rcpt_count && job->rcpts[m->item].kind != kind)
-		m->item++;
-	if (m->item == job->rcpt_count) return m->begun ? end_field(m) : next_field(m);
-	mail_puts(m, m->begun ? "," : field);
-	put_address(m, job->rcpts[m->item].address.name, job->rcpts[m->item].address.addr, !m->begun);
-	m->begun = true;
-	m->item++;
-	return true;
+	if (mail_put_rcpts(m, field, kind)) return true;
+	return m->begun ? end_field(m) : next_field(m);
 }
 
 static bool put_to(struct mail *m)
@@ -200,6 +136,84 @@ static bool put_subject(struct mail *m)
 	return put_text(m, s) ? true : end_field(m);
 }
 
+/* ---- headers of the job's own ---- */
+
+/* A word that is never split: spaces do not end it inside of <>, a comma does outside. */
+static struct str next_unit(struct mail *m, struct str s)
+{
+	bool inside = false;
+	size_t begin;
+
+	while (m->at < s.len && is_space(s.ptr[m->at]))
+		m->at++;
+	begin = m->at;
+	while (m->at < s.len && (inside || !is_space(s.ptr[m->at]))) {
+		char c = s.ptr[m->at++];
+
+		inside = c == '<' || (inside && c != '>');
+		if (c == ',' && !inside) break;
+	}
+	return (struct str){s.ptr + begin, m->at - begin};
+}
+
+static bool put_unit(struct mail *m, struct str s)
+{
+	bool first = m->at == 0;
+	struct str unit = next_unit(m, s);
+
+	if (unit.len == 0) return false;
+	mail_gap(m, first ? 0 : unit.len);
+	mail_put_str(m, unit);
+	return true;
+}
+
+/* The next encoded word of a phrase, or what stands between two: "a, b" (Keywords), "a <id>" (List-ID). */
+static bool put_phrase(struct mail *m, struct str s)
+{
+	size_t begin = m->at, end, at = 0;
+	struct str phrase;
+
+	if (begin == s.len) return false;
+	if (s.ptr[begin] == '<') return put_unit(m, s);
+	for (end = begin; end < s.len && s.ptr[end] != ',' && s.ptr[end] != '<'; end++)
+		;
+	phrase = str_trim((struct str){s.ptr + begin, end - begin});
+	if (phrase.len >= 2 && phrase.ptr[0] == '"' && phrase.ptr[phrase.len - 1] == '"')
+		phrase = (struct str){phrase.ptr + 1, phrase.len - 2};
+	if (phrase.len > 0) mail_put_word(m, phrase, &at, mail_words_form(phrase), begin > 0);
+	if (at < phrase.len) {
+		m->at = (size_t)(phrase.ptr - s.ptr) + at;
+		return true;
+	}
+	m->at = end;
+	if (end < s.len && s.ptr[end] == ',') {
+		mail_puts(m, ",");
+		m->at++;
+	}
+	return true;
+}
+
+static enum mail_form custom_form(enum job_header_kind kind, struct str value)
+{
+	switch (kind) {
+	case JOB_HEADER_ADDRESSES: return MAIL_LIST;
+	case JOB_HEADER_VERBATIM: return MAIL_UNITS;
+	case JOB_HEADER_PHRASES: return mail_is_ascii(value) ? MAIL_UNITS : MAIL_PHRASES;
+	case JOB_HEADER_TEXT: break;
+	}
+	return text_form(value, CUSTOM_WORD_MAX, false);
+}
+
+static bool put_value(struct mail *m, struct str value)
+{
+	switch ((enum mail_form)m->form) {
+	case MAIL_LIST: return mail_put_list_item(m);
+	case MAIL_UNITS: return put_unit(m, value);
+	case MAIL_PHRASES: return put_phrase(m, value);
+	default: return put_text(m, value);
+	}
+}
+
 static bool put_custom(struct mail *m)
 {
 	const struct job *job = m->input->job;
@@ -208,16 +222,33 @@ static bool put_custom(struct mail *m)
 	if (m->item == job->header_count) return next_field(m);
 	h = &job->headers[m->item];
 	if (!m->begun) {
-		mail_put(m, h->name.ptr, h->name.len);
+		mail_put_str(m, h->name);
 		mail_puts(m, ":");
 		m->begun = true;
-		m->form = (uint8_t)text_form(h->value, CUSTOM_WORD_MAX, false);
+		m->comma = false;
+		m->form = (uint8_t)custom_form(job_header_kind(h->name), h->value);
+		job_list_init(&m->list, h->value);
 	}
-	if (put_text(m, h->value)) return true;
+	if (put_value(m, h->value)) return true;
 	mail_line_end(m);
 	m->item++;
 	m->at = 0;
 	m->begun = false;
+	return true;
+}
+
+/* Finished fields; their line ends are among them. */
+static bool put_front(struct mail *m)
+{
+	struct str s = m->input->front;
+	size_t len = s.len - m->at < MAIL_PIECE_MAX / 2 ? s.len - m->at : MAIL_PIECE_MAX / 2;
+
+	if (len == 0) {
+		m->column = 0;
+		return next_field(m);
+	}
+	mail_put(m, s.ptr + m->at, len);
+	m->at += len;
 	return true;
 }
 
@@ -239,6 +270,7 @@ bool mail_header_piece(struct mail *m)
 	const struct mail_sender *sender = &m->sender;
 
 	switch ((enum field)m->field) {
+	case FIELD_FRONT: return put_front(m);
 	case FIELD_DATE: return put_date(m);
 	case FIELD_FROM: return put_mailbox(m, "From:", sender->name, sender->header->addr);
 	case FIELD_REPLY_TO:

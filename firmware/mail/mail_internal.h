@@ -26,7 +26,15 @@ void mail_line_end(struct mail *m);
 void mail_gap(struct mail *m, size_t len);
 
 /* How a value is written. */
-enum mail_form { MAIL_PLAIN, MAIL_QUOTED_STRING, MAIL_WORDS_B, MAIL_WORDS_Q };
+enum mail_form {
+	MAIL_PLAIN, /* folded at its spaces */
+	MAIL_QUOTED_STRING,
+	MAIL_WORDS_B, /* encoded words */
+	MAIL_WORDS_Q,
+	MAIL_LIST,   /* addresses */
+	MAIL_UNITS,  /* JOB_HEADER_VERBATIM */
+	MAIL_PHRASES /* encoded words between commas */
+};
 
 bool mail_is_alnum(char c);
 bool mail_is_ascii(struct str s);
@@ -108,6 +116,16 @@ int mail_body_piece(struct mail *m, const struct mail_part *part);
 bool mail_part_piece(struct mail *m, const struct mail_part *part);
 
 /* ---- the header ---- */
+
+/* " Name <a@b>"; folds where it must, but never right behind the field's name (`first`). */
+void mail_put_address(struct mail *m, struct str name, struct str addr, bool first);
+
+/* The field's name with the first recipient or group of this kind, then one more each time; false: there are no
+ * more, or none at all. */
+bool mail_put_rcpts(struct mail *m, const char *field, enum job_rcpt_kind kind);
+
+/* The next address, group or group's end of m->list; false: there are no more. */
+bool mail_put_list_item(struct mail *m);
 
 /* Writes the next piece of the header; false: there is no more. */
 bool mail_header_piece(struct mail *m);

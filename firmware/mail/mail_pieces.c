@@ -12,7 +12,7 @@ void mail_pieces_begin(struct mail *m)
 	m->in_end = m->line_open = false;
 	m->column = 0;
 	m->written = 0;
-	m->group_len = 0;
+	m->pending_len = 0;
 }
 
 /* From in_at on there are MAIL_AHEAD bytes in memory, or all that are left. */

@@ -63,6 +63,8 @@ static inline size_t rules_count(const struct job *job, enum job_rcpt_kind kind)
 
 	for (size_t i = 0; i < job->rcpt_count; i++)
 		count += job->rcpts[i].kind == kind;
+	for (size_t i = 0; i < job->group_count; i++)
+		count += job->groups[i].kind == kind;
 	return count;
 }
 
