@@ -4,30 +4,29 @@
 #include "base/err.h"
 #include "hal_clock.h"
 #include "hal_dns.h"
+#include "hal_race.h"
 #include "net/net.h"
 
-#define ADDRS_MAX 8
-
-/* Puts the families in turn, the first one's family first, each in the order it came (after RFC 8305 section
- * 4). */
-static void interleave(struct hal_addr *addrs, size_t count)
+/* Puts the families in turn, the first one's family first, each in the order it came (RFC 8305 section 4). */
+static void order(struct net_dialer *d, const struct hal_dns_answer *answer)
 {
-	struct hal_addr out[ADDRS_MAX];
-	bool taken[ADDRS_MAX] = {false};
-	enum hal_family want = addrs[0].family;
+	bool taken[2 * HAL_DNS_FAMILY_MAX] = {false};
+	enum hal_family want = answer->addrs[0].family;
 
-	for (size_t n = 0; n < count; n++) {
-		size_t pick = count;
+	d->count = answer->count < NET_ADDRS_MAX ? answer->count : NET_ADDRS_MAX;
+	d->total = answer->total;
+	for (unsigned n = 0; n < d->count; n++) {
+		unsigned pick = answer->count;
 
-		for (size_t i = 0; i < count && pick == count; i++)
-			if (!taken[i] && addrs[i].family == want) pick = i;
-		for (size_t i = 0; i < count && pick == count; i++)
+		for (unsigned i = 0; i < answer->count && pick == answer->count; i++)
+			if (!taken[i] && answer->addrs[i].family == want) pick = i;
+		for (unsigned i = 0; i < answer->count && pick == answer->count; i++)
 			if (!taken[i]) pick = i;
 		taken[pick] = true;
-		out[n] = addrs[pick];
-		want = want == HAL_FAMILY_IP6 ? HAL_FAMILY_IP4 : HAL_FAMILY_IP6;
+		d->addrs[n] = answer->addrs[pick];
+		d->states[n] = NET_ADDR_FRESH;
+		want = d->addrs[n].family == HAL_FAMILY_IP6 ? HAL_FAMILY_IP4 : HAL_FAMILY_IP6;
 	}
-	memcpy(addrs, out, count * sizeof(*addrs));
 }
 
 /* How much an error says about the host: the higher one is reported. */
@@ -39,14 +38,6 @@ static int telling(int err)
 	case ERR_TIMEOUT: return 2;
 	default: return 1;
 	}
-}
-
-static int64_t share_of(int64_t deadline_ms, size_t tries)
-{
-	int64_t now = hal_clock_mono_ms();
-
-	if (deadline_ms == HAL_FOREVER || deadline_ms <= now) return deadline_ms;
-	return now + (deadline_ms - now) / (int64_t)tries;
 }
 
 static void peer_name(struct net_peer *peer, const char *host, const struct hal_addr *addr)
@@ -66,33 +57,162 @@ static void peer_name(struct net_peer *peer, const char *host, const struct hal_
 		   (unsigned)addr->port);
 }
 
-int net_dial(struct hal_socket *s, const char *host, uint16_t port, int64_t deadline_ms,
-	     struct net_peer *peer, struct buf *why)
-{
-	struct hal_addr addrs[ADDRS_MAX];
-	int err = 0;
+/* ---- the race ---- */
 
-	memset(peer, 0, sizeof(*peer));
-	if (host == NULL || host[0] == '\0' || strlen(host) >= NET_HOST_MAX) {
+/* One call of net_dialer_next. */
+struct dialing {
+	struct net_dialer *d;
+	struct hal_race race;
+	struct net_peer *peer;
+	struct buf *why;
+	int err; /* the most telling so far */
+};
+
+static void failed(struct dialing *g, unsigned i, int err)
+{
+	const char *at;
+
+	g->d->states[i] = NET_ADDR_DONE;
+	peer_name(g->peer, g->d->host, &g->d->addrs[i]);
+	/* The host once, then addresses: the text has little room. */
+	at = g->why->len > 0 ? strchr(g->peer->text, '[') : g->peer->text;
+	buf_printf(g->why, "%s%s: %s", g->why->len > 0 ? "; " : "", at, err_text(err));
+	if (telling(err) > telling(g->err)) g->err = err;
+}
+
+/* The next address to begin with: one that was not begun before, else one that lost an earlier race. */
+static unsigned pick(const struct net_dialer *d)
+{
+	for (unsigned i = 0; i < d->count; i++)
+		if (d->states[i] == NET_ADDR_FRESH) return i;
+	for (unsigned i = 0; i < d->count; i++)
+		if (d->states[i] == NET_ADDR_LATE) return i;
+	return d->count;
+}
+
+static bool under_way(const struct net_dialer *d)
+{
+	for (unsigned i = 0; i < d->count; i++)
+		if (d->states[i] == NET_ADDR_UNDER_WAY) return true;
+	return false;
+}
+
+/* Begins with the next address; one that cannot even be begun makes way for the next. False: there is none. */
+static bool begin_one(struct dialing *g)
+{
+	for (;;) {
+		unsigned i = pick(g->d);
+
+		if (i == g->d->count) return false;
+		int rc = hal_race_begin(&g->race, i, &g->d->addrs[i]);
+		if (rc == 0) {
+			g->d->states[i] = NET_ADDR_UNDER_WAY;
+			return true;
+		}
+		failed(g, i, rc);
+	}
+}
+
+/* The deadline came: what is under way has failed with it. */
+static int out_of_time(struct dialing *g)
+{
+	for (unsigned i = 0; i < g->d->count; i++)
+		if (g->d->states[i] == NET_ADDR_UNDER_WAY) failed(g, i, ERR_TIMEOUT);
+	return g->err;
+}
+
+/* 0: lane *won is connected. */
+static int race(struct dialing *g, struct hal_socket *s, unsigned *won, int64_t deadline_ms)
+{
+	struct net_dialer *d = g->d;
+	int64_t next_ms = hal_clock_mono_ms();
+
+	for (;;) {
+		int err = 0;
+
+		if (hal_clock_mono_ms() >= next_ms) {
+			(void)begin_one(g);
+			next_ms = hal_clock_in(NET_DIAL_DELAY_MS);
+		}
+		if (!under_way(d)) return g->err < 0 ? g->err : ERR_UNREACHABLE;
+		bool wait_for_next = pick(d) < d->count && next_ms < deadline_ms;
+		int lane = hal_race_wait(&g->race, s, &err, wait_for_next ? next_ms : deadline_ms);
+		if (lane == ERR_TIMEOUT && wait_for_next) continue;
+		if (lane == ERR_TIMEOUT) return out_of_time(g);
+		if (lane < 0) return lane;
+		*won = (unsigned)lane;
+		if (err == 0) return 0;
+		failed(g, *won, err);
+		if (!under_way(d)) next_ms = hal_clock_mono_ms();
+	}
+}
+
+/* ---- the dialer ---- */
+
+void net_dialer_init(struct net_dialer *d, const char *host, uint16_t port)
+{
+	memset(d, 0, sizeof(*d));
+	d->host = host;
+	d->port = port;
+	hal_cancel_init(&d->cancel);
+}
+
+static int resolve(struct net_dialer *d, int64_t deadline_ms, struct buf *why)
+{
+	struct hal_dns_answer answer;
+
+	if (d->host == NULL || d->host[0] == '\0' || strlen(d->host) >= NET_HOST_MAX) {
 		buf_puts(why, "no host name");
 		return ERR_INVALID;
 	}
-	int found = hal_dns_resolve(host, port, addrs, ADDRS_MAX, deadline_ms);
-	if (found < 0) {
-		buf_printf(why, "%s: %s", host, err_text(found));
-		return found;
+	int rc = hal_dns_resolve(d->host, d->port, &answer, &d->cancel, deadline_ms);
+	/* No answer is no answer, whoever did not give it. */
+	if (rc == ERR_TIMEOUT) rc = ERR_DNS;
+	if (rc < 0) {
+		buf_printf(why, "%s: %s", d->host, err_text(rc));
+		return rc;
 	}
-	size_t count = (size_t)found < ADDRS_MAX ? (size_t)found : ADDRS_MAX;
-	interleave(addrs, count);
-	for (size_t i = 0; i < count; i++) {
-		int rc = hal_stream_connect(s, &addrs[i], share_of(deadline_ms, count - i));
+	order(d, &answer);
+	d->resolved = true;
+	return 0;
+}
 
-		peer_name(peer, host, &addrs[i]);
-		if (rc == 0) return 0;
-		buf_printf(why, "%s%s: %s", i > 0 ? "; " : "", peer->text, err_text(rc));
-		if (telling(rc) > telling(err)) err = rc;
+int net_dialer_next(struct net_dialer *d, struct hal_socket *s, int64_t deadline_ms, struct net_peer *peer,
+		    struct buf *why)
+{
+	struct dialing g = {.d = d, .peer = peer, .why = why};
+	unsigned won = 0;
+
+	memset(peer, 0, sizeof(*peer));
+	int rc = d->resolved ? 0 : resolve(d, deadline_ms, why);
+	if (rc < 0) return rc;
+	hal_race_init(&g.race, &d->cancel);
+	rc = race(&g, s, &won, deadline_ms);
+	hal_race_close(&g.race);
+	for (unsigned i = 0; i < d->count; i++)
+		if (d->states[i] == NET_ADDR_UNDER_WAY) d->states[i] = NET_ADDR_LATE;
+	if (rc == 0) {
+		d->states[won] = NET_ADDR_DONE;
+		peer_name(peer, d->host, &d->addrs[won]);
+	} else if (d->total > d->count) {
+		buf_printf(why, "; %u of %u addresses were tried", d->count, d->total);
 	}
-	return err;
+	return rc;
+}
+
+bool net_dialer_more(const struct net_dialer *d)
+{
+	return !d->resolved || pick(d) < d->count;
+}
+
+void net_dialer_abort(struct net_dialer *d)
+{
+	hal_cancel_set(&d->cancel);
+}
+
+void net_dialer_close(struct net_dialer *d)
+{
+	hal_cancel_close(&d->cancel);
 }
 
 int net_send_all(struct hal_stream *s, const void *bytes, size_t len, int64_t deadline_ms, size_t *sent)

@@ -15,6 +15,7 @@
 #include "base/buf.h"
 #include "base/digest.h"
 #include "base/limits.h"
+#include "hal_cancel.h"
 #include "hal_stream.h"
 
 /* Once, at start, before the first thread that uses TLS. Waits until the device has entropy.
@@ -33,13 +34,50 @@ struct net_peer {
 	char text[NET_HOST_MAX + 64]; /* "mail.example.com [192.0.2.1]:25" */
 };
 
-/* Resolves host and connects to the first of its addresses that answers: IPv6 and IPv4 in turn, beginning
- * with the family that the resolver put first; each try gets an equal share of the time that is left. At most
- * 8 addresses. On failure *why has the reason of each address, and the error is the most telling one: REFUSED
- * before TIMEOUT before the others. Errors: ERR_DNS, ERR_DNS_NO_NAME, ERR_INVALID (no host name),
- * ERR_REFUSED, ERR_TIMEOUT, ERR_UNREACHABLE, ERR_LINK_DOWN, ERR_NO_MEMORY. */
-int net_dial(struct hal_socket *s, const char *host, uint16_t port, int64_t deadline_ms,
-	     struct net_peer *peer, struct buf *why);
+#define NET_ADDRS_MAX     8   /* addresses of a host that are tried */
+#define NET_DIAL_DELAY_MS 250 /* RFC 8305 section 5: after which the next address joins the race */
+
+/* The way to one host. Its addresses are tried like this (RFC 8305, "Happy Eyeballs"): in the resolver's order,
+ * the families in turn, beginning with the one it put first; each 250 ms later than the one before, or at
+ * once when all that were begun have failed; whichever is connected first wins, the others are given up. So
+ * an address that does not answer costs 250 ms. Belongs to one thread, net_dialer_abort excepted; must not move. */
+struct net_dialer {
+	const char *host; /* borrowed */
+	uint16_t port;
+	bool resolved;
+	unsigned count; /* addresses to try */
+	unsigned total; /* that the host has */
+	struct hal_addr addrs[NET_ADDRS_MAX];
+	enum net_addr_state {
+		NET_ADDR_FRESH,
+		NET_ADDR_UNDER_WAY,
+		NET_ADDR_LATE,
+		NET_ADDR_DONE
+	} states[NET_ADDRS_MAX];
+	struct hal_cancel cancel;
+};
+
+void net_dialer_init(struct net_dialer *d, const char *host, uint16_t port);
+
+/* A connection to the best address that has not been used up; the first call asks for the addresses (at most 8 are
+ * kept, and with both families there is room for both). When something behind connect fails (TLS), call it
+ * again: an address that was connected or has failed is not tried again, one that only lost the race is.
+ * *peer says to whom (on failure: to whom last). Each failure's reason is appended to *why, also when another
+ * address succeeded. The error is the most telling one: REFUSED before TIMEOUT before the others.
+ * Errors: ERR_DNS (also: no answer before the deadline), ERR_DNS_NO_NAME, ERR_INVALID (no host name),
+ * ERR_REFUSED, ERR_TIMEOUT, ERR_UNREACHABLE (also: no address left), ERR_LINK_DOWN, ERR_STOPPING,
+ * ERR_NO_MEMORY. */
+int net_dialer_next(struct net_dialer *d, struct hal_socket *s, int64_t deadline_ms, struct net_peer *peer,
+		    struct buf *why);
+
+/* Whether another net_dialer_next has anything to try. */
+bool net_dialer_more(const struct net_dialer *d);
+
+/* From any thread, between init and close: ends the waiting, for names as for connections, with ERR_STOPPING. */
+void net_dialer_abort(struct net_dialer *d);
+
+/* Connections that it made stay open. */
+void net_dialer_close(struct net_dialer *d);
 
 /* Sends all of it. *sent (may be NULL) says how much the stream took, also on failure. Errors: of hal_stream.
  */

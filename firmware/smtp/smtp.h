@@ -228,8 +228,9 @@ struct smtp {
 	unsigned auth_refused;     /* 1u << mechanism: offered, and refused for itself */
 	int64_t deadline;          /* the caller's */
 	struct hal_stream *stream; /* what is spoken over: base, or TLS over it; NULL: none */
-	struct hal_mutex lock;     /* over base and aborted, for smtp_abort */
+	struct hal_mutex lock;     /* over base, dialer and aborted, for smtp_abort */
 	struct hal_stream *base;
+	struct net_dialer *dialer; /* while smtp_open looks for a connection */
 	bool aborted;
 	struct smtp_reply reply; /* being read */
 	/* Its last line behind the code, as it came; until the next is read. */
@@ -257,7 +258,9 @@ struct smtp {
 void smtp_init(struct smtp *s, const struct smtp_config *config);
 
 /* Dials, reads the greeting, greets, turns TLS on, authenticates: up to where a mail can be sent.
- * 0, or the error that is also in s->verdict (class HOLD). */
+ * 0, or the error that is also in s->verdict (class HOLD). When TLS fails with a server, or the connection is lost
+ * before there is TLS, the host's other addresses are tried, within the deadline; while there are such, a server
+ * that says nothing gets half of the time that is left. The verdict has each address's reason then. */
 int smtp_open(struct smtp *s, int64_t deadline_ms);
 
 /* The same over a stream that is connected already (through a proxy, or in a test); it belongs to s from now
@@ -278,7 +281,7 @@ void smtp_close_by(struct smtp *s, int64_t deadline_ms);
 /* The same without a deadline of the caller's. */
 void smtp_close(struct smtp *s);
 
-/* From any thread, while the owner is between smtp_init and smtp_close: ends its waiting. */
+/* From any thread, while the owner is between smtp_init and smtp_close: ends its waiting, while it dials too. */
 void smtp_abort(struct smtp *s);
 
 #endif

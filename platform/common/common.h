@@ -6,7 +6,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "hal_addr.h"
+#include "hal_dns.h"
 
 /* A path of hal_storage, relative or absolute: shorter than HAL_PATH_MAX, no empty part, no "." or "..". */
 bool common_path_valid(const char *path);
@@ -15,9 +15,12 @@ bool common_path_is_root(const char *path);
 /* The directory part: "" when there is none, "/" of "/x"; out has HAL_PATH_MAX bytes. */
 void common_path_dir(const char *path, char *out);
 
-/* The part of hal_dns_resolve that asks nobody: literals and "localhost". Returns the number of
- * addresses, 0 when a resolver has to be asked. Errors: ERR_INVALID (not a host name: RFC 1123 letters,
+/* One more address of an answer that was zeroed at first: counted, and kept when its family has room. */
+void common_dns_add(struct hal_dns_answer *answer, const struct hal_addr *addr);
+
+/* The part of hal_dns_resolve that asks nobody: literals and "localhost". Fills *out, zeroed before; returns the
+ * number of addresses, 0 when a resolver has to be asked. Errors: ERR_INVALID (not a host name: RFC 1123 letters,
  * digits, '-', '.', and '_'). */
-int common_dns_local(const char *host, uint16_t port, struct hal_addr *out, size_t cap);
+int common_dns_local(const char *host, uint16_t port, struct hal_dns_answer *out);
 
 #endif

@@ -29,16 +29,32 @@ static bool name_valid(const char *host)
 	return host[len - 1] != '-';
 }
 
-int common_dns_local(const char *host, uint16_t port, struct hal_addr *out, size_t cap)
+void common_dns_add(struct hal_dns_answer *answer, const struct hal_addr *addr)
 {
-	int n = 0;
+	unsigned same = 0;
 
-	if (cap == 0) return ERR_INVALID;
-	if (hal_addr_parse(host, port, out) == 0) return 1;
+	answer->total++;
+	for (unsigned i = 0; i < answer->count; i++)
+		same += answer->addrs[i].family == addr->family;
+	if (same < HAL_DNS_FAMILY_MAX) answer->addrs[answer->count++] = *addr;
+}
+
+static void add_literal(struct hal_dns_answer *out, const char *ip, uint16_t port)
+{
+	struct hal_addr addr;
+
+	if (hal_addr_parse(ip, port, &addr) == 0) common_dns_add(out, &addr);
+}
+
+int common_dns_local(const char *host, uint16_t port, struct hal_dns_answer *out)
+{
+	memset(out, 0, sizeof *out);
+	add_literal(out, host, port);
+	if (out->count > 0) return 1;
 	if (!name_valid(host)) return ERR_INVALID;
 	/* RFC 6761 section 6.3: never asked of a server. */
 	if (strcasecmp(host, "localhost") != 0 && strcasecmp(host, "localhost.") != 0) return 0;
-	if (hal_addr_parse("127.0.0.1", port, &out[n]) == 0) n++;
-	if (cap > 1 && hal_addr_parse("::1", port, &out[n]) == 0) n++;
-	return n;
+	add_literal(out, "127.0.0.1", port);
+	add_literal(out, "::1", port);
+	return (int)out->count;
 }

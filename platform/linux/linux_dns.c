@@ -17,7 +17,6 @@
 /* Questions at a time, those included whose asker has gone: a resolver that hangs holds them for some
  * seconds. */
 #define QUESTIONS_MAX 8
-#define ANSWERS_MAX   16
 #define STACK_BYTES   (256u << 10) /* glibc's resolver lives on the stack */
 
 enum question_state { QUESTION_FREE, QUESTION_ASKED, QUESTION_ANSWERED };
@@ -26,8 +25,8 @@ struct question {
 	enum question_state state;
 	bool deserted;
 	char host[256];
-	struct hal_addr answers[ANSWERS_MAX];
-	int result; /* number of answers, or an error */
+	struct hal_dns_answer answer;
+	int result; /* 0, or an error */
 };
 
 static pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER;
@@ -53,28 +52,25 @@ static int err_of(int eai)
 	}
 }
 
-static int answers_from(const struct addrinfo *list, struct hal_addr out[ANSWERS_MAX])
+static int answer_from(const struct addrinfo *list, struct hal_dns_answer *out)
 {
-	int n = 0;
+	memset(out, 0, sizeof *out);
+	for (const struct addrinfo *a = list; a != NULL; a = a->ai_next) {
+		struct hal_addr o = {.family = HAL_FAMILY_NONE};
 
-	for (const struct addrinfo *a = list; a != NULL && n < ANSWERS_MAX; a = a->ai_next) {
-		struct hal_addr *o = &out[n];
-
-		memset(o, 0, sizeof *o);
 		if (a->ai_family == AF_INET) {
 			const struct sockaddr_in *ip4 = (const void *)a->ai_addr;
-			o->family = HAL_FAMILY_IP4;
-			memcpy(o->bytes, &ip4->sin_addr, 4);
-			n++;
+			o.family = HAL_FAMILY_IP4;
+			memcpy(o.bytes, &ip4->sin_addr, 4);
 		} else if (a->ai_family == AF_INET6) {
 			const struct sockaddr_in6 *ip6 = (const void *)a->ai_addr;
-			o->family = HAL_FAMILY_IP6;
-			o->scope = ip6->sin6_scope_id;
-			memcpy(o->bytes, &ip6->sin6_addr, 16);
-			n++;
+			o.family = HAL_FAMILY_IP6;
+			o.scope = ip6->sin6_scope_id;
+			memcpy(o.bytes, &ip6->sin6_addr, 16);
 		}
+		if (o.family != HAL_FAMILY_NONE) common_dns_add(out, &o);
 	}
-	return n > 0 ? n : ERR_DNS_NO_NAME;
+	return out->count > 0 ? 0 : ERR_DNS_NO_NAME;
 }
 
 static void *resolver_main(void *arg)
@@ -82,15 +78,15 @@ static void *resolver_main(void *arg)
 	struct question *q = arg;
 	const struct addrinfo hints = {.ai_family = AF_UNSPEC, .ai_socktype = SOCK_STREAM};
 	struct addrinfo *list = NULL;
-	struct hal_addr answers[ANSWERS_MAX];
+	struct hal_dns_answer answer;
 
 	/* host is not changed while the question is asked. */
 	int rc = getaddrinfo(q->host, NULL, &hints, &list);
-	int result = rc == 0 ? answers_from(list, answers) : err_of(rc);
+	int result = rc == 0 ? answer_from(list, &answer) : err_of(rc);
 	if (rc == 0) freeaddrinfo(list);
 
 	pthread_mutex_lock(&mutex);
-	if (result > 0) memcpy(q->answers, answers, (size_t)result * sizeof answers[0]);
+	if (result == 0) q->answer = answer;
 	q->result = result;
 	q->state = q->deserted ? QUESTION_FREE : QUESTION_ANSWERED;
 	pthread_cond_broadcast(&changed);
@@ -111,20 +107,41 @@ static int resolver_start(struct question *q)
 	return rc == 0 ? 0 : ERR_NO_MEMORY;
 }
 
-/* A free place, or NULL at the deadline. Under the mutex. */
-static struct question *question_take(int64_t deadline_ms)
+void linux_dns_wake(void)
+{
+	pthread_once(&once, cond_make);
+	pthread_mutex_lock(&mutex);
+	pthread_cond_broadcast(&changed);
+	pthread_mutex_unlock(&mutex);
+}
+
+/* Waits for a change. Under the mutex. */
+static int changed_wait(const struct hal_cancel *cancel, int64_t deadline_ms)
+{
+	if (cancel != NULL && hal_cancel_is_set(cancel)) return ERR_STOPPING;
+	int rc = linux_cond_wait(&changed, &mutex, deadline_ms);
+	return cancel != NULL && hal_cancel_is_set(cancel) ? ERR_STOPPING : rc;
+}
+
+/* A free place. Under the mutex. */
+static int question_take(struct question **out, const struct hal_cancel *cancel, int64_t deadline_ms)
 {
 	for (;;) {
-		for (size_t i = 0; i < QUESTIONS_MAX; i++)
-			if (questions[i].state == QUESTION_FREE) return &questions[i];
-		if (linux_cond_wait(&changed, &mutex, deadline_ms) < 0) return NULL;
+		for (size_t i = 0; i < QUESTIONS_MAX; i++) {
+			*out = &questions[i];
+			if (questions[i].state == QUESTION_FREE) return 0;
+		}
+		int rc = changed_wait(cancel, deadline_ms);
+		if (rc < 0) return rc;
 	}
 }
 
 /* Under the mutex. */
-static int question_ask(struct question *q, const char *host, struct hal_addr *out, size_t cap,
-			int64_t deadline_ms)
+static int question_ask(struct question *q, const char *host, struct hal_dns_answer *out,
+			const struct hal_cancel *cancel, int64_t deadline_ms)
 {
+	int rc = 0;
+
 	q->deserted = false;
 	snprintf(q->host, sizeof q->host, "%s", host);
 	q->state = QUESTION_ASKED;
@@ -132,31 +149,32 @@ static int question_ask(struct question *q, const char *host, struct hal_addr *o
 		q->state = QUESTION_FREE;
 		return ERR_NO_MEMORY;
 	}
-	while (q->state == QUESTION_ASKED) {
-		if (linux_cond_wait(&changed, &mutex, deadline_ms) < 0 && q->state == QUESTION_ASKED) {
-			q->deserted = true;
-			return ERR_TIMEOUT;
-		}
+	while (q->state == QUESTION_ASKED && rc == 0)
+		rc = changed_wait(cancel, deadline_ms);
+	if (q->state == QUESTION_ASKED) {
+		q->deserted = true;
+		return rc;
 	}
-	int n = q->result;
-	if (n > 0 && (size_t)n > cap) n = (int)cap;
-	if (n > 0) memcpy(out, q->answers, (size_t)n * sizeof *out);
+	if (q->result == 0) *out = q->answer;
 	q->state = QUESTION_FREE;
 	pthread_cond_broadcast(&changed);
-	return n;
+	return q->result;
 }
 
-int hal_dns_resolve(const char *host, uint16_t port, struct hal_addr *out, size_t cap, int64_t deadline_ms)
+int hal_dns_resolve(const char *host, uint16_t port, struct hal_dns_answer *out, struct hal_cancel *cancel,
+		    int64_t deadline_ms)
 {
-	int n = common_dns_local(host, port, out, cap);
+	struct question *q;
+	int rc = common_dns_local(host, port, out);
 
-	if (n != 0) return n;
+	if (rc != 0) return rc < 0 ? rc : 0;
+	if (cancel != NULL && hal_cancel_is_set(cancel)) return ERR_STOPPING;
 	pthread_once(&once, cond_make);
 	pthread_mutex_lock(&mutex);
-	struct question *q = question_take(deadline_ms);
-	n = q == NULL ? ERR_TIMEOUT : question_ask(q, host, out, cap, deadline_ms);
+	rc = question_take(&q, cancel, deadline_ms);
+	if (rc == 0) rc = question_ask(q, host, out, cancel, deadline_ms);
 	pthread_mutex_unlock(&mutex);
-	for (int i = 0; i < n; i++)
-		out[i].port = port;
-	return n;
+	for (unsigned i = 0; rc == 0 && i < out->count; i++)
+		out->addrs[i].port = port;
+	return rc;
 }

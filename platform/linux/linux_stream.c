@@ -197,26 +197,42 @@ static int connect_err(int e)
 	return rc;
 }
 
-static int connect_until(int fd, const union sock_addr *to, socklen_t len, int64_t deadline_ms)
-{
-	/* Linux tells how it ended by another connect(), and qemu's user mode translates that errno, not
-	 * SO_ERROR's. */
-	for (;;) {
-		if (connect(fd, &to->any, len) == 0 || errno == EISCONN) return 0;
-		if (errno != EINPROGRESS && errno != EALREADY && errno != EINTR) return connect_err(errno);
-		if (linux_poll(fd, POLLOUT, deadline_ms) < 0) return ERR_TIMEOUT;
-	}
-}
-
-int hal_stream_connect(struct hal_socket *s, const struct hal_addr *to, int64_t deadline_ms)
+int linux_connect_end(int fd, const struct hal_addr *to)
 {
 	union sock_addr os;
 	socklen_t len = addr_to_os(to, &os);
 
-	if (len == 0) return ERR_UNREACHABLE;
-	int fd = socket(os.any.sa_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-	if (fd < 0) return linux_err_net(errno);
-	int rc = connect_until(fd, &os, len, deadline_ms);
+	/* Linux tells how it ended by another connect(), and qemu's user mode translates that errno, not
+	 * SO_ERROR's. */
+	for (;;) {
+		if (connect(fd, &os.any, len) == 0 || errno == EISCONN) return 0;
+		if (errno == EINPROGRESS || errno == EALREADY) return ERR_BUSY;
+		if (errno != EINTR) return connect_err(errno);
+	}
+}
+
+int linux_connect_begin(int *fd, const struct hal_addr *to)
+{
+	union sock_addr os;
+
+	if (addr_to_os(to, &os) == 0) return ERR_UNREACHABLE;
+	*fd = socket(os.any.sa_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	if (*fd < 0) return linux_err_net(errno);
+	int rc = linux_connect_end(*fd, to);
+	if (rc == 0 || rc == ERR_BUSY) return 0;
+	close(*fd);
+	return rc;
+}
+
+int hal_stream_connect(struct hal_socket *s, const struct hal_addr *to, int64_t deadline_ms)
+{
+	int fd, rc = linux_connect_begin(&fd, to);
+
+	if (rc < 0) return rc;
+	while ((rc = linux_connect_end(fd, to)) == ERR_BUSY) {
+		rc = linux_poll(fd, POLLOUT, deadline_ms);
+		if (rc < 0) break;
+	}
 	if (rc == 0) rc = linux_socket_adopt(s, fd);
 	if (rc < 0) close(fd);
 	return rc;

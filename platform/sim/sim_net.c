@@ -7,23 +7,22 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <strings.h>
 
 #include "base/err.h"
-#include "hal_dns.h"
 #include "hal_link.h"
-#include "common/common.h"
+#include "hal_race.h"
 #include "sim_world.h"
 
 #define WINDOW_BYTES        16384
 #define SEGMENTS_MAX        64
 #define LISTENERS_MAX       16
 #define PEERS_MAX           32
-#define NAMES_MAX           128
 #define BACKLOG_MAX         16
 #define LOOPBACK_PORT_FIRST 49152
 /* How long a kernel tries to connect to a black hole. */
 #define CONNECT_MS_MAX (127 * 1000)
+/* When it tries again at a listener whose backlog is full. */
+#define SYN_AGAIN_MS 10
 
 struct segment {
 	int64_t at_ms;
@@ -70,11 +69,6 @@ struct peer {
 	void *arg;
 };
 
-struct dns_name {
-	char name[256];
-	struct hal_addr addr;
-};
-
 struct peer_run {
 	struct hal_socket socket;
 	const struct peer *peer;
@@ -82,8 +76,6 @@ struct peer_run {
 
 /* Set up by tests; lasts from boot to boot. */
 static struct peer peers[PEERS_MAX];
-static struct dns_name dns_names[NAMES_MAX];
-static size_t dns_count;
 
 static struct listener listeners[LISTENERS_MAX];
 static unsigned rule_hits[SIM_NET_RULES_MAX];
@@ -106,7 +98,7 @@ void sim_net_boot(void)
 void sim_net_reset(void)
 {
 	memset(peers, 0, sizeof peers);
-	dns_count = 0;
+	sim_dns_reset();
 	sim_net_boot();
 }
 
@@ -215,13 +207,11 @@ static struct conn *conn_new(bool loopback, const struct sim_net_rule *rule)
 	c->link = &conns;
 	if (conns != NULL) conns->link = &c->next;
 	conns = c;
-	if (rule != NULL) {
-		c->latency_ms = rule->latency_ms;
-		c->jitter_ms = rule->jitter_ms;
-		c->cut_mode = rule->cut_mode;
-		c->pipes[0].cut_plus1 = rule->cut_out_plus1;
-		c->pipes[1].cut_plus1 = rule->cut_in_plus1;
-	}
+	c->latency_ms = rule->latency_ms;
+	c->jitter_ms = rule->jitter_ms;
+	c->cut_mode = rule->cut_mode;
+	c->pipes[0].cut_plus1 = rule->cut_out_plus1;
+	c->pipes[1].cut_plus1 = rule->cut_in_plus1;
 	return c;
 }
 
@@ -479,41 +469,15 @@ static void peer_start(const struct peer *p, struct conn *c)
 	sim_script_start(name, peer_main, run);
 }
 
-static int wait_for(int64_t ms, int64_t deadline_ms)
+/* Where an attempt arrives: 0, or why not; ERR_BUSY: the backlog is full, try again. */
+static int arrive(struct hal_socket *s, const struct hal_addr *to, const struct sim_net_rule *rule)
 {
-	int64_t until = hal_clock_in(ms);
-
-	hal_clock_sleep_until(until < deadline_ms ? until : deadline_ms);
-	return until > deadline_ms ? ERR_TIMEOUT : 0;
-}
-
-int hal_stream_connect(struct hal_socket *s, const struct hal_addr *to, int64_t deadline_ms)
-{
-	sim_preempt();
-	memset(s, 0, sizeof *s);
-	bool loopback = hal_addr_is_loopback(to) != 0;
-	if (sim_world.link_down && !loopback) return ERR_LINK_DOWN;
-	const struct sim_net_rule *found = rule_for(to);
-	struct sim_net_rule rule = {0};
-	if (found != NULL) rule = *found;
-
-	sim_trace("connect", to->port, 0);
-	if (rule.black_hole) {
-		wait_for(CONNECT_MS_MAX, deadline_ms);
-		return ERR_TIMEOUT;
-	}
-	if (rule.latency_ms > 0 && wait_for(2 * rule.latency_ms, deadline_ms) < 0) return ERR_TIMEOUT;
-	if (rule.unreachable) return ERR_UNREACHABLE;
+	if (rule->unreachable) return ERR_UNREACHABLE;
 	struct listener *l = listener_for(to);
 	const struct peer *p = peer_for(to);
-	if (rule.refuse || (l == NULL && p == NULL)) return ERR_REFUSED;
-	while (l != NULL && l->backlog_count == BACKLOG_MAX) {
-		if (sim_world.now_ms >= deadline_ms) return ERR_TIMEOUT;
-		sim_wait(l, deadline_ms, "room in a backlog");
-		l = listener_for(to);
-	}
-
-	struct conn *c = conn_new(loopback, found != NULL ? &rule : NULL);
+	if (rule->refuse || (l == NULL && p == NULL)) return ERR_REFUSED;
+	if (l != NULL && l->backlog_count == BACKLOG_MAX) return ERR_BUSY;
+	struct conn *c = conn_new(hal_addr_is_loopback(to) != 0, rule);
 	socket_set(s, c, 0);
 	if (l != NULL) {
 		struct hal_addr from =
@@ -527,6 +491,45 @@ int hal_stream_connect(struct hal_socket *s, const struct hal_addr *to, int64_t 
 	}
 	if (c->pipes[0].cut_plus1 == 1 || c->pipes[1].cut_plus1 == 1) conn_cut(c);
 	return 0;
+}
+
+int sim_connect_begin(struct sim_connect *k, const struct hal_addr *to)
+{
+	sim_preempt();
+	if (to->family == HAL_FAMILY_NONE) return ERR_UNREACHABLE;
+	if (sim_world.link_down && !hal_addr_is_loopback(to)) return ERR_LINK_DOWN;
+	const struct sim_net_rule *rule = rule_for(to);
+
+	*k = (struct sim_connect){.on = true, .to = *to};
+	if (rule != NULL) k->rule = *rule;
+	sim_trace("connect", to->port, 0);
+	k->due_ms = hal_clock_in(k->rule.black_hole ? CONNECT_MS_MAX : 2 * k->rule.latency_ms);
+	return 0;
+}
+
+int sim_connect_end(struct sim_connect *k, struct hal_socket *s)
+{
+	if (sim_world.now_ms < k->due_ms) return ERR_BUSY;
+	memset(s, 0, sizeof *s);
+	int rc = k->rule.black_hole ? ERR_TIMEOUT : arrive(s, &k->to, &k->rule);
+	if (rc == ERR_BUSY)
+		k->due_ms = hal_clock_in(SYN_AGAIN_MS);
+	else
+		k->on = false;
+	return rc;
+}
+
+int hal_stream_connect(struct hal_socket *s, const struct hal_addr *to, int64_t deadline_ms)
+{
+	struct sim_connect k;
+	int rc = sim_connect_begin(&k, to);
+
+	if (rc < 0) return rc;
+	while ((rc = sim_connect_end(&k, s)) == ERR_BUSY) {
+		if (sim_world.now_ms >= deadline_ms) return ERR_TIMEOUT;
+		hal_clock_sleep_until(k.due_ms < deadline_ms ? k.due_ms : deadline_ms);
+	}
+	return rc;
 }
 
 /* ---- listening ---- */
@@ -634,37 +637,4 @@ void hal_link_get(struct hal_link_state *out)
 	sim_enter();
 	out->up = !sim_world.link_down;
 	out->generation = sim_world.link_generation;
-}
-
-/* ---- names ---- */
-
-void sim_dns_add(const char *name, const char *ip)
-{
-	if (dns_count == NAMES_MAX || strlen(name) >= sizeof dns_names[0].name) sim_misuse("too many names");
-	strcpy(dns_names[dns_count].name, name);
-	dns_names[dns_count].addr = addr_must(ip, 0);
-	dns_count++;
-}
-
-int hal_dns_resolve(const char *host, uint16_t port, struct hal_addr *out, size_t cap, int64_t deadline_ms)
-{
-	sim_preempt();
-	int n = common_dns_local(host, port, out, cap);
-	if (n != 0) return n;
-	const struct sim_dns_faults *f = &sim_world.faults.dns;
-	sim_trace("dns", strlen(host), f->mode);
-	if (sim_world.link_down) return ERR_DNS;
-	if (f->mode == SIM_DNS_HANG) {
-		hal_clock_sleep_until(deadline_ms);
-		return ERR_TIMEOUT;
-	}
-	if (f->latency_ms > 0 && wait_for(f->latency_ms, deadline_ms) < 0) return ERR_TIMEOUT;
-	if (f->mode == SIM_DNS_FAIL) return ERR_DNS;
-	for (size_t i = 0; i < dns_count && (size_t)n < cap; i++) {
-		if (strcasecmp(dns_names[i].name, host) != 0) continue;
-		out[n] = dns_names[i].addr;
-		out[n].port = port;
-		n++;
-	}
-	return n > 0 ? n : ERR_DNS_NO_NAME;
 }

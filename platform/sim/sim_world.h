@@ -89,9 +89,24 @@ _Noreturn void sim_stop(enum sim_end end);
 /* A mistake in how the world is used. */
 _Noreturn void sim_misuse(const char *what);
 
+/* ---- connecting, in two steps ---- */
+
+struct sim_connect {
+	bool on;
+	int ended_err; /* the race's: it has failed, and nobody was told yet */
+	struct hal_addr to;
+	struct sim_net_rule rule;
+	int64_t due_ms; /* when it ends, or is to be looked at again */
+};
+/* Errors: ERR_LINK_DOWN. */
+int sim_connect_begin(struct sim_connect *k, const struct hal_addr *to);
+/* 0: s is connected; ERR_BUSY: not yet, see due_ms; else why it failed. */
+int sim_connect_end(struct sim_connect *k, struct hal_socket *s);
+
 /* ---- devices that are set up at boot ---- */
 void sim_net_boot(void);
 void sim_net_reset(void);
+void sim_dns_reset(void);
 void sim_alloc_install(void);
 void sim_fs_load(void);
 void sim_fs_save(void);

@@ -58,27 +58,29 @@ TEST(loopback_is_known)
 
 TEST(literals_are_answered_without_asking)
 {
-	struct hal_addr a[4];
+	struct hal_dns_answer a;
 
 	/* A deadline in the past: nobody can be asked. */
-	assert_int_equal(hal_dns_resolve("192.0.2.7", 25, a, 4, 1), 1);
-	assert_int_equal(a[0].family, HAL_FAMILY_IP4);
-	assert_int_equal(a[0].port, 25);
-	assert_int_equal(hal_dns_resolve("2001:db8::7", 25, a, 4, 1), 1);
-	assert_int_equal(a[0].family, HAL_FAMILY_IP6);
+	assert_int_equal(hal_dns_resolve("192.0.2.7", 25, &a, NULL, 1), 0);
+	assert_int_equal(a.count, 1);
+	assert_int_equal(a.total, 1);
+	assert_int_equal(a.addrs[0].family, HAL_FAMILY_IP4);
+	assert_int_equal(a.addrs[0].port, 25);
+	assert_int_equal(hal_dns_resolve("2001:db8::7", 25, &a, NULL, 1), 0);
+	assert_int_equal(a.addrs[0].family, HAL_FAMILY_IP6);
 }
 
 TEST(localhost_works)
 {
-	struct hal_addr a[4];
-	int n = hal_dns_resolve("localhost", 5672, a, 4, SOON);
+	struct hal_dns_answer a;
 
-	assert_true(n >= 1);
-	for (int i = 0; i < n; i++) {
-		assert_true(hal_addr_is_loopback(&a[i]));
-		assert_int_equal(a[i].port, 5672);
+	assert_int_equal(hal_dns_resolve("localhost", 5672, &a, NULL, SOON), 0);
+	assert_true(a.count >= 1);
+	assert_int_equal(a.total, a.count);
+	for (unsigned i = 0; i < a.count; i++) {
+		assert_true(hal_addr_is_loopback(&a.addrs[i]));
+		assert_int_equal(a.addrs[i].port, 5672);
 	}
-	assert_int_equal(hal_dns_resolve("localhost", 5672, a, 1, SOON), 1);
 }
 
 TEST(what_is_no_host_name)
@@ -86,29 +88,45 @@ TEST(what_is_no_host_name)
 	static const char *const bad[] = {"",           ".",   "a..b", ".a",    "a b",  "-a.example",
 					  "a-.example", "a/b", "a:25", "[::1]", "a\nb", "\xc3\xa4.example"};
 	char longest[300];
-	struct hal_addr a[1];
+	struct hal_dns_answer a;
 
 	for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++)
-		assert_int_equal(hal_dns_resolve(bad[i], 1, a, 1, SOON), ERR_INVALID);
+		assert_int_equal(hal_dns_resolve(bad[i], 1, &a, NULL, SOON), ERR_INVALID);
 	memset(longest, 'a', sizeof longest);
 	longest[64] = '\0';
-	assert_int_equal(hal_dns_resolve(longest, 1, a, 1, SOON), ERR_INVALID);
+	assert_int_equal(hal_dns_resolve(longest, 1, &a, NULL, SOON), ERR_INVALID);
 	memset(longest, 'a', sizeof longest);
 	for (size_t i = 10; i < sizeof longest; i += 10)
 		longest[i] = '.';
 	longest[sizeof longest - 1] = '\0';
-	assert_int_equal(hal_dns_resolve(longest, 1, a, 1, SOON), ERR_INVALID);
+	assert_int_equal(hal_dns_resolve(longest, 1, &a, NULL, SOON), ERR_INVALID);
 }
 
 TEST(no_such_name)
 {
-	struct hal_addr a[4];
+	struct hal_dns_answer a;
 	int64_t deadline = hal_clock_in(2000);
 	/* RFC 6761 section 6.4. A device without a resolver cannot know, and says that. */
-	int rc = hal_dns_resolve("nothing.invalid", 25, a, 4, deadline);
+	int rc = hal_dns_resolve("nothing.invalid", 25, &a, NULL, deadline);
 
 	assert_true(rc == ERR_DNS_NO_NAME || rc == ERR_DNS || rc == ERR_TIMEOUT);
 	assert_true(hal_clock_mono_ms() < deadline + 1000);
+}
+
+TEST(asking_is_called_off)
+{
+	struct hal_dns_answer a;
+	struct hal_cancel cancel;
+
+	hal_cancel_init(&cancel);
+	assert_false(hal_cancel_is_set(&cancel));
+	hal_cancel_set(&cancel);
+	assert_true(hal_cancel_is_set(&cancel));
+	assert_int_equal(hal_dns_resolve("nothing.invalid", 25, &a, &cancel, HAL_FOREVER), ERR_STOPPING);
+	/* What needs no asking is no waiting. */
+	assert_int_equal(hal_dns_resolve("127.0.0.1", 25, &a, &cancel, SOON), 0);
+	hal_cancel_set(&cancel);
+	hal_cancel_close(&cancel);
 }
 
 /* ---- the rest ---- */
@@ -212,6 +230,7 @@ int main(void)
 		cmocka_unit_test(test_localhost_works),
 		cmocka_unit_test(test_what_is_no_host_name),
 		cmocka_unit_test(test_no_such_name),
+		cmocka_unit_test(test_asking_is_called_off),
 		cmocka_unit_test(test_link_does_not_change_by_looking),
 		cmocka_unit_test(test_entropy_fills_all_and_differs),
 		cmocka_unit_test(test_identity),

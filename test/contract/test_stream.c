@@ -1,6 +1,7 @@
 /* hal_stream: two ends on the loopback interface, one thread each. */
 #include "contract.h"
 
+#include "hal_race.h"
 #include "hal_stream.h"
 
 #define SOON hal_clock_in(10000)
@@ -353,6 +354,119 @@ TEST(any_address_takes_connections)
 	hal_stream_listen_close(&listener);
 }
 
+/* ---- races ---- */
+
+static struct hal_cancel cancel;
+static struct hal_race race;
+
+TEST(a_race_of_one)
+{
+	struct hal_socket a, b;
+	int err = 1;
+
+	listen_here();
+	hal_cancel_init(&cancel);
+	hal_race_init(&race, &cancel);
+	assert_int_equal(hal_race_begin(&race, 3, &at), 0);
+	assert_int_equal(hal_race_wait(&race, &a, &err, SOON), 3);
+	assert_int_equal(err, 0);
+	assert_int_equal(hal_race_wait(&race, &b, &err, 1), ERR_TIMEOUT);
+	hal_race_close(&race);
+	hal_cancel_close(&cancel);
+	assert_int_equal(hal_stream_accept(&listener, &b, NULL, SOON), 0);
+	send_all(&a.stream, "x", 1);
+	expect(&b.stream, "x");
+	hal_stream_close(&a.stream);
+	hal_stream_close(&b.stream);
+	hal_stream_listen_close(&listener);
+}
+
+/* Each attempt is told once, with its lane; a lane that has ended can be used again. */
+TEST(attempts_end_each_for_itself)
+{
+	struct hal_addr none = {.family = HAL_FAMILY_NONE}, nobody;
+	struct hal_socket a, b;
+	int err = 1, won = 0, refused = 0, begun = 0;
+
+	listen_here();
+	nobody = at;
+	hal_stream_listen_close(&listener);
+	listen_here();
+	hal_cancel_init(&cancel);
+	hal_race_init(&race, &cancel);
+	assert_int_equal(hal_race_begin(&race, 0, &at), 0);
+	assert_int_equal(hal_race_begin(&race, 0, &at), ERR_INVALID);
+	assert_int_equal(hal_race_begin(&race, HAL_RACE_LANES, &at), ERR_INVALID);
+	assert_int_equal(hal_race_begin(&race, 1, &none), ERR_UNREACHABLE);
+	for (unsigned lane = 2; lane < HAL_RACE_LANES; lane++) {
+		/* A refusal may be known at once. */
+		int rc = hal_race_begin(&race, lane, &nobody);
+		assert_true(rc == 0 || rc == ERR_REFUSED);
+		begun += rc == 0;
+	}
+	for (int lane; (lane = hal_race_wait(&race, &a, &err, hal_clock_in(50))) != ERR_TIMEOUT;) {
+		assert_true(lane >= 0 && lane < HAL_RACE_LANES);
+		assert_int_equal(err, lane == 0 ? 0 : ERR_REFUSED);
+		won += lane == 0;
+		refused += lane != 0;
+		if (err == 0) hal_stream_close(&a.stream);
+	}
+	assert_int_equal(won, 1);
+	assert_int_equal(refused, begun);
+	assert_int_equal(hal_race_begin(&race, 0, &at), 0);
+	assert_int_equal(hal_race_wait(&race, &b, &err, SOON), 0);
+	hal_stream_close(&b.stream);
+	hal_race_close(&race);
+	hal_cancel_close(&cancel);
+	hal_stream_listen_close(&listener);
+}
+
+TEST(what_is_given_up_is_closed)
+{
+	struct hal_socket b;
+	char byte;
+
+	listen_here();
+	hal_cancel_init(&cancel);
+	hal_race_init(&race, &cancel);
+	assert_int_equal(hal_race_begin(&race, 0, &at), 0);
+	hal_race_close(&race);
+	hal_race_close(&race);
+	hal_cancel_close(&cancel);
+	/* The other side sees nothing of it, or the end. */
+	if (hal_stream_accept(&listener, &b, NULL, hal_clock_in(20)) == 0) {
+		int rc = hal_stream_recv(&b.stream, &byte, 1, SOON);
+		assert_true(rc == ERR_CLOSED || rc == ERR_RESET);
+		hal_stream_close(&b.stream);
+	}
+	hal_stream_listen_close(&listener);
+}
+
+static void wait_race(void *arg)
+{
+	int err;
+
+	(void)arg;
+	waiting_end = hal_race_wait(&race, &waiting, &err, HAL_FOREVER);
+}
+
+TEST(a_race_is_called_off)
+{
+	struct hal_thread t;
+	int err;
+
+	hal_cancel_init(&cancel);
+	hal_race_init(&race, &cancel);
+	hal_thread_start(&t, "races", 32768, wait_race, NULL);
+	hal_clock_sleep_until(hal_clock_in(20));
+	hal_cancel_set(&cancel);
+	hal_thread_join(&t);
+	assert_int_equal(waiting_end, ERR_STOPPING);
+	assert_int_equal(hal_race_wait(&race, &waiting, &err, SOON), ERR_STOPPING);
+	hal_race_close(&race);
+	hal_cancel_close(&cancel);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -373,6 +487,10 @@ int main(void)
 		cmocka_unit_test(test_accept_times_out),
 		cmocka_unit_test(test_accept_is_aborted),
 		cmocka_unit_test(test_any_address_takes_connections),
+		cmocka_unit_test(test_a_race_of_one),
+		cmocka_unit_test(test_attempts_end_each_for_itself),
+		cmocka_unit_test(test_what_is_given_up_is_closed),
+		cmocka_unit_test(test_a_race_is_called_off),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -218,22 +218,23 @@ static void test_link(void **state)
 static void dns_main(void *arg)
 {
 	struct sim_dns_faults *f = &sim_faults()->dns;
-	struct hal_addr a[4];
+	struct hal_dns_answer a;
 
 	(void)arg;
-	assert_int_equal(hal_dns_resolve("MAIL.example", 25, a, 4, SOON), 1);
-	assert_int_equal(a[0].port, 25);
-	assert_int_equal(hal_dns_resolve("other.example", 25, a, 4, SOON), ERR_DNS_NO_NAME);
+	assert_int_equal(hal_dns_resolve("MAIL.example", 25, &a, NULL, SOON), 0);
+	assert_int_equal(a.count, 1);
+	assert_int_equal(a.addrs[0].port, 25);
+	assert_int_equal(hal_dns_resolve("other.example", 25, &a, NULL, SOON), ERR_DNS_NO_NAME);
 	f->mode = SIM_DNS_FAIL;
-	assert_int_equal(hal_dns_resolve("mail.example", 25, a, 4, SOON), ERR_DNS);
+	assert_int_equal(hal_dns_resolve("mail.example", 25, &a, NULL, SOON), ERR_DNS);
 	f->mode = SIM_DNS_HANG;
 	int64_t deadline = hal_clock_in(5000);
-	assert_int_equal(hal_dns_resolve("mail.example", 25, a, 4, deadline), ERR_TIMEOUT);
+	assert_int_equal(hal_dns_resolve("mail.example", 25, &a, NULL, deadline), ERR_TIMEOUT);
 	assert_true(hal_clock_mono_ms() == deadline);
-	assert_int_equal(hal_dns_resolve(IP, 25, a, 4, 1), 1);
+	assert_int_equal(hal_dns_resolve(IP, 25, &a, NULL, 1), 0);
 	f->mode = SIM_DNS_OK;
 	sim_link_set(false, false);
-	assert_int_equal(hal_dns_resolve("mail.example", 25, a, 4, SOON), ERR_DNS);
+	assert_int_equal(hal_dns_resolve("mail.example", 25, &a, NULL, SOON), ERR_DNS);
 }
 
 static void test_names(void **state)
