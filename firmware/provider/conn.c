@@ -54,6 +54,7 @@ struct conn *conn_take(struct provider_pool *pool, struct provider *p)
 	c->state = CONN_BUSY;
 	c->provider = p;
 	c->mails = 0;
+	c->smtp.quirks = 0;
 	p->refs++;
 	return c;
 }
@@ -148,6 +149,7 @@ static void conn_init(struct worker *w, struct conn *c)
 		.username = p->spec.username,
 		.password = p->spec.password,
 		.helo = p->spec.helo,
+		.quirks = c->smtp.quirks, /* of the connection before, to the same provider */
 	};
 
 	smtp_init(&c->smtp, &config);

@@ -53,6 +53,10 @@ void smtp_caps_line(struct smtp_caps *caps, struct str line)
 		caps->starttls = true;
 	} else if (str_eq_nocase(word, STR("PIPELINING"))) {
 		caps->pipelining = true;
+	} else if (str_eq_nocase(word, STR("CHUNKING"))) {
+		caps->chunking = true;
+	} else if (str_eq_nocase(word, STR("DSN"))) {
+		caps->dsn = true;
 	} else if (str_eq_nocase(word, STR("8BITMIME"))) {
 		caps->eightbit = true;
 	} else if (str_eq_nocase(word, STR("SMTPUTF8"))) {

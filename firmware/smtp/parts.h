@@ -76,15 +76,20 @@ bool smtp_tells_secret(struct str line, const char *username, const char *passwo
 
 /* ---- content ---- */
 
+/* Appends s as xtext (RFC 3461 section 4): '+', '=' and what is not printable ASCII as +HH. */
+void smtp_xtext(struct buf *out, struct str s);
+
 /* Content to wire: every CRLF, LF and CR becomes one CRLF; a dot that begins a line is doubled (RFC 5321
  * sections 2.3.8 and 4.5.2). */
 struct smtp_stuffer {
+	bool plain;    /* for BDAT: dots are not doubled */
 	bool in_line;  /* the last line has no end yet */
 	bool after_cr; /* an LF now belongs to the CR before it */
 };
-/* Takes from in what fits into out; returns the bytes written, *taken of in are done. */
+/* Takes from in what fits into out, at least one byte if cap is 2 or more; returns the bytes written, *taken of
+ * in are done. */
 size_t smtp_stuff(struct smtp_stuffer *t, const char *in, size_t len, size_t *taken, char *out, size_t cap);
-/* The last line's end if it has none, and the final dot: at most SMTP_STUFF_END_MAX bytes. */
+/* The last line's end if it has none, and the final dot unless plain: at most SMTP_STUFF_END_MAX bytes. */
 #define SMTP_STUFF_END_MAX 5
 size_t smtp_stuff_end(const struct smtp_stuffer *t, char *out);
 

@@ -39,6 +39,21 @@ bool smtp_path_ok(struct str addr)
 	return true;
 }
 
+void smtp_xtext(struct buf *out, struct str s)
+{
+	static const char hex[] = "0123456789ABCDEF";
+
+	for (size_t i = 0; i < s.len; i++) {
+		unsigned char c = (unsigned char)s.ptr[i];
+		char coded[3] = {'+', hex[c >> 4], hex[c & 15]};
+
+		if (c < 33 || c > 126 || c == '+' || c == '=')
+			buf_add(out, coded, sizeof(coded));
+		else
+			buf_add(out, s.ptr + i, 1);
+	}
+}
+
 bool smtp_helo_ok(const char *name)
 {
 	size_t len = strlen(name);

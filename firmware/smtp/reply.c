@@ -13,6 +13,14 @@ const char *smtp_class_name(enum smtp_class c)
 	return (size_t)c < sizeof(names) / sizeof(names[0]) ? names[c] : "none";
 }
 
+const char *smtp_command_name(enum smtp_command command)
+{
+	static const char *const names[] = {"greeting", "EHLO", "HELO", "STARTTLS", "AUTH", "RSET", "MAIL",
+					    "RCPT",     "DATA", ".",    "BDAT",     "BDAT", "QUIT"};
+
+	return (size_t)command < sizeof(names) / sizeof(names[0]) ? names[command] : "";
+}
+
 static bool is_digit(char c)
 {
 	return c >= '0' && c <= '9';

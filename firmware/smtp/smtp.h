@@ -1,5 +1,5 @@
-/* smtp: the SMTP client (RFC 5321): one connection to one server, over which mails are sent one after the
- * other.
+/* smtp: the SMTP client (RFC 5321): one connection to one server, over which mails are sent, several of them
+ * in flight when the server can.
  *
  * Called by provider's workers and by `provider test`. A struct smtp belongs to one thread (smtp_abort
  * excepted), holds all its buffers, must not move while open, and takes no heap but TLS's. Blocking; every
@@ -9,13 +9,26 @@
  * (without TLS only to a loopback address), changes a mail's content beyond line ends and dot-stuffing, or
  * calls a recipient SENT unless the server's final 2yz to our own final dot was read.
  *
- * Extensions: STARTTLS, SIZE, 8BITMIME, SMTPUTF8, PIPELINING (within a mail), AUTH, ENHANCEDSTATUSCODES.
+ * Extensions: STARTTLS, SIZE, 8BITMIME, SMTPUTF8, PIPELINING and CHUNKING (within a mail and across mails),
+ * DSN, AUTH, ENHANCEDSTATUSCODES.
  *
  *	smtp_init(&s, &config);
  *	if (smtp_open(&s, deadline) < 0)	-> s.verdict says why: HOLD
  *	while (there is mail && smtp_ready(&s))
- *		smtp_send(&s, &mail, deadline)	-> each recipient's verdict
+ *		smtp_run(&s, &supply, deadline)	-> each mail's verdict, and each recipient's
  *	smtp_close(&s);				always, also after failures
+ *
+ * What leaves together, with config.depth over 1:
+ * - PIPELINING (RFC 2920): the final dot of a mail with MAIL, RCPT and DATA of the next. DATA is the last of a
+ *   flight, content waits for its 354: one round trip a mail.
+ * - PIPELINING and CHUNKING (RFC 3030): MAIL, RCPT, BDAT and the content itself, mail behind mail, up to depth
+ *   of them unanswered. RSET stands before a MAIL whose predecessor's end is not known: what a refused BDAT
+ *   leaves behind is indeterminate (section 2). Content over SMTP_EAGER_BYTES waits for the replies to its
+ *   envelope.
+ * - The first BDAT of a connection is "BDAT 0", and its reply is waited for: a server that offers CHUNKING and
+ *   does not know it must not take a mail's content for commands.
+ * At most SMTP_DUE_MAX replies are due at any time, so that they fit into any socket buffer and neither side
+ * waits for the other to read.
  */
 #ifndef POSTERN_SMTP_SMTP_H
 #define POSTERN_SMTP_SMTP_H
@@ -33,8 +46,9 @@ enum smtp_class {
 	/* Final 2yz to our final dot. */
 	SMTP_SENT,
 	/* Not tried, nobody's fault, counts nothing: send again at once. The server takes fewer recipients in
-	 * one mail (another of them was accepted in this one), or a connection kept from an earlier mail had
-	 * died before this one began (then smtp_ready is false). */
+	 * one mail (another of them was accepted in this one); a connection kept from an earlier mail had died
+	 * before this one began, or died by a mail before it in flight (then smtp_ready is false); the server
+	 * breaks an extension that it offers (then s->quirks has one more). */
 	SMTP_AGAIN,
 	/* Counts as a try: 4yz, or the connection broke in the middle of the mail. */
 	SMTP_TRY,
@@ -43,8 +57,8 @@ enum smtp_class {
 	/* Not the mail's fault: connect, greeting, EHLO, TLS, AUTH (also 530 to MAIL); a body that cannot be
 	 * read now; smtp_abort, no link, no memory. */
 	SMTP_HOLD,
-	/* The final dot left completely, its reply did not come: sent, or not. .err is ERR_TIMEOUT when the
-	 * reply timed out, else the connection was lost or what came was no reply. */
+	/* The final dot (or the last chunk) left completely, its reply did not come: sent, or not. .err is
+	 * ERR_TIMEOUT when the reply timed out, else the connection was lost or what came was no reply. */
 	SMTP_UNCERTAIN
 };
 
@@ -82,6 +96,8 @@ struct str smtp_queue_id(const struct smtp_reply *r);
 /* ---- configuration
  * ------------------------------------------------------------------------------------------ */
 
+struct smtp_mail;
+
 enum smtp_tls { SMTP_TLS_STARTTLS, SMTP_TLS_IMPLICIT, SMTP_TLS_NONE };
 
 enum smtp_auth {
@@ -104,6 +120,34 @@ enum smtp_note {
 	SMTP_NOTE_RECEIVED /* a line of a reply, as it came: to be escaped by whoever shows it */
 };
 
+enum smtp_command {
+	SMTP_CMD_GREETING, /* no command: the server speaks unasked */
+	SMTP_CMD_EHLO,
+	SMTP_CMD_HELO,
+	SMTP_CMD_STARTTLS,
+	SMTP_CMD_AUTH,
+	SMTP_CMD_RSET,
+	SMTP_CMD_MAIL,
+	SMTP_CMD_RCPT,
+	SMTP_CMD_DATA,
+	SMTP_CMD_DOT,
+	SMTP_CMD_BDAT, /* a chunk that is not the last */
+	SMTP_CMD_LAST, /* BDAT n LAST */
+	SMTP_CMD_QUIT
+};
+
+/* "MAIL" "RCPT" "DATA" "." "BDAT" (both) "EHLO" ...; "greeting" for none. */
+const char *smtp_command_name(enum smtp_command command);
+
+/* What a server was found to break although it offers it: bits. Not used again on this connection; to be given
+ * to the next ones in config.quirks, or mails are sent again and again. A line that breaks at a bad moment
+ * looks the same: forget them after some hours. */
+enum smtp_quirk {
+	SMTP_QUIRK_NO_CHUNKING = 1,
+	SMTP_QUIRK_NO_PIPELINING = 2,
+	SMTP_QUIRK_NO_DEPTH = 4 /* a mail may begin only when the one before is answered */
+};
+
 /* All borrowed: must outlive the connection. NULL and "" both mean "not set". */
 struct smtp_config {
 	const char *host; /* dialed, and the name its certificate must carry */
@@ -115,7 +159,12 @@ struct smtp_config {
 	const char *password;
 	const char *helo;      /* what we call ourselves; not set: the device's host name */
 	unsigned wait_percent; /* of the RFC's time limits; 0 means 100 */
-	void (*note)(void *arg, enum smtp_note kind, struct str text); /* transcript; may be NULL */
+	unsigned depth;        /* mails in flight, at most SMTP_DEPTH_MAX; 0 and 1: one after the other */
+	unsigned quirks;       /* enum smtp_quirk, found on earlier connections */
+	/* The transcript; may be NULL: then no note is even made. mail: the one it belongs to, NULL: none but
+	 * the connection. command: which one is sent, or answered; GREETING with SMTP_NOTE_STEP. */
+	void (*note)(void *arg, const struct smtp_mail *mail, enum smtp_note kind, enum smtp_command command,
+		     struct str text);
 	void *note_arg;
 };
 
@@ -131,9 +180,24 @@ struct smtp_body {
 	void *arg;
 };
 
+/* RFC 3461 section 4.1: when the sender wants to be told; bits. */
+enum smtp_notify {
+	SMTP_NOTIFY_NEVER = 1, /* alone: the others are not said then */
+	SMTP_NOTIFY_SUCCESS = 2,
+	SMTP_NOTIFY_FAILURE = 4,
+	SMTP_NOTIFY_DELAY = 8
+};
+
+/* RFC 3461 section 4.3: how much of the mail a notification contains. */
+enum smtp_ret { SMTP_RET_DEFAULT, SMTP_RET_HDRS, SMTP_RET_FULL };
+
 struct smtp_rcpt {
-	struct str addr;             /* local@domain, without brackets */
-	bool skip;                   /* has its outcome already: neither sent to nor changed */
+	struct str addr; /* local@domain, without brackets */
+	bool skip;       /* has its outcome already: neither sent to nor changed */
+	/* Said when DSN is offered: enum smtp_notify, 0: not said; and the address as it was first given (said as
+	 * rfc822;xtext), empty: not said. One that is not ASCII, or over 500 bytes encoded, is not said. */
+	unsigned notify;
+	struct str orcpt;
 	struct smtp_verdict verdict; /* out */
 };
 
@@ -145,7 +209,16 @@ struct smtp_mail {
 	bool body_8bit; /* the content has bytes over 127. BODY=8BITMIME when offered; sent as it is otherwise
 			 */
 	bool smtputf8;  /* an address or header needs SMTPUTF8. A FAIL when not offered */
+	/* Nothing else is in flight with it: it waits for all before it, and nothing is sent behind it until it
+	 * is answered. For mails that were tried before: one that makes a server hang up then does not take its
+	 * neighbours with it. */
+	bool alone;
+	/* Said when DSN is offered (RFC 3461 sections 4.3 and 4.4). envid: plain, we encode it; not said when
+	 * empty, over 100 bytes encoded, or not printable ASCII. */
+	enum smtp_ret ret;
+	struct str envid;
 	struct smtp_body body;
+	void *owner; /* the caller's */
 	/* out: the mail as a whole. SENT when at least one recipient was; else what ended it */
 	struct smtp_verdict verdict;
 };
@@ -153,48 +226,60 @@ struct smtp_mail {
 /* ---- the client
  * --------------------------------------------------------------------------------------------- */
 
+/* With mails in flight: of the last one that was begun. */
 enum smtp_state {
 	SMTP_CLOSED,
 	SMTP_GREETING, /* waiting for 220 */
 	SMTP_HELLO,    /* EHLO or HELO out */
 	SMTP_STARTTLS,
 	SMTP_AUTH,
-	SMTP_READY,    /* a mail may begin */
-	SMTP_ENVELOPE, /* MAIL, RCPT, DATA out */
-	SMTP_CONTENT,  /* 354 read */
-	SMTP_DOT,      /* the final dot is out, its reply is not in */
+	SMTP_READY,    /* nothing in flight: a mail may begin */
+	SMTP_ENVELOPE, /* RSET, MAIL, RCPT, DATA go out */
+	SMTP_CONTENT,  /* 354 read, or CHUNKING: the content goes out */
+	SMTP_DOT,      /* all of it is out, the final reply is not in */
 	SMTP_QUIT,
 	SMTP_BROKEN /* of no more use but for smtp_close */
 };
 
-enum smtp_command {
-	SMTP_CMD_GREETING, /* no command: the server speaks first */
-	SMTP_CMD_EHLO,
-	SMTP_CMD_HELO,
-	SMTP_CMD_STARTTLS,
-	SMTP_CMD_AUTH,
-	SMTP_CMD_RSET,
-	SMTP_CMD_MAIL,
-	SMTP_CMD_RCPT,
-	SMTP_CMD_DATA,
-	SMTP_CMD_DOT,
-	SMTP_CMD_QUIT
+#define SMTP_DUE_MAX     64 /* commands in flight */
+#define SMTP_DEPTH_MAX   16 /* mails in flight */
+#define SMTP_IN_BYTES    4096
+#define SMTP_OUT_BYTES   12288 /* a flight of small mails is one write */
+#define SMTP_EAGER_BYTES 65536 /* content up to this size is sent behind an envelope not yet answered */
+
+/* A mail in flight. */
+struct smtp_flight {
+	struct smtp_mail *mail; /* its verdict is the one for who has none, should it end now */
+	/* The first and last byte of its content in all bytes of the connection (struct smtp's out_base), from 1;
+	 * 0: not yet in the buffer. */
+	uint64_t content_at, end_at;
+	size_t next_rcpt;         /* to be sent */
+	unsigned due, rcpts_due;  /* commands out, not answered */
+	size_t open, accepted;    /* recipients worth asking for; answered with 2yz */
+	unsigned commands;        /* said for it */
+	bool utf8;                /* SMTPUTF8 is said */
+	bool behind;              /* begun while one before it was not answered */
+	bool mail_said, answered; /* MAIL is out; something of it was answered */
+	bool content_said;        /* DATA or BDAT with content is out */
+	bool waits;               /* DATA's, the probe's or the lone dot's reply decides how it goes on */
+	bool lone;                /* a dot without content is out: its reply completes nothing */
+	bool stop;                /* no more commands: the mail ends when all replies are in */
+	bool ended;               /* nothing of it will be written any more */
+	bool read_done;           /* supply.written was called */
+	bool settled;             /* all verdicts are final */
 };
 
 /* A command in flight: which reply is due. */
 struct smtp_due {
 	enum smtp_command command;
-	uint16_t rcpt;          /* SMTP_CMD_RCPT: which */
-	struct smtp_mail *mail; /* of MAIL, RCPT, DATA and DOT */
+	uint16_t rcpt;              /* SMTP_CMD_RCPT: which */
+	struct smtp_flight *flight; /* NULL: of the connection */
+	uint64_t end_at; /* its last byte (a chunk: with its content), counted as in struct smtp_flight */
 };
-
-#define SMTP_DUE_MAX   32 /* commands in flight: their replies fit into any socket buffer, so nobody blocks */
-#define SMTP_IN_BYTES  4096
-#define SMTP_OUT_BYTES 4096
 
 /* What the server offered since TLS was on. */
 struct smtp_caps {
-	bool esmtp, starttls, pipelining, eightbit, smtputf8, size, enhanced;
+	bool esmtp, starttls, pipelining, chunking, eightbit, smtputf8, dsn, size, enhanced;
 	int64_t size_max; /* 0: no limit told */
 	unsigned auth;    /* 1u << enum smtp_auth */
 };
@@ -213,6 +298,23 @@ struct smtp_exchange {
 	unsigned char signature[32];
 };
 
+/* Where mails come from and go to. Called from within smtp_run, on its thread; the calls must not use the
+ * connection. */
+struct smtp_supply {
+	/* The next mail: its MAIL may go out now. NULL: none at present; asked again after replies and when
+	 * nothing is in flight; NULL then ends the run. Never waits. The mail and all it points to stay
+	 * untouched by the caller until done was called for it; its body is read only while its content is
+	 * written. */
+	struct smtp_mail *(*next)(void *arg);
+	/* The verdict of the mail and of all its recipients is final; called once for each mail given, in the
+	 * order given. */
+	void (*done)(void *arg, struct smtp_mail *mail);
+	/* The content of the mail was read to its end, or will not be read any more in this run: what feeds its
+	 * body may be used for another. Called once for each mail given, before done. May be NULL. */
+	void (*written)(void *arg, struct smtp_mail *mail);
+	void *arg;
+};
+
 struct smtp {
 	/* to be read by the owner */
 	struct smtp_config config;
@@ -221,9 +323,10 @@ struct smtp {
 	struct smtp_caps caps;
 	struct net_peer peer;
 	uint32_t mails_sent; /* over this connection: final 2yz */
+	unsigned quirks;     /* of config, and what was found on this connection */
 	bool tls_on;
 	/* its own */
-	bool loopback, needs_rset, used;
+	bool loopback, used;
 	struct smtp_exchange exchange;
 	unsigned auth_refused;     /* 1u << mechanism: offered, and refused for itself */
 	int64_t deadline;          /* the caller's */
@@ -237,20 +340,23 @@ struct smtp {
 	struct str reply_text;
 	struct smtp_due due[SMTP_DUE_MAX];
 	size_t due_first, due_count;
-	/* the mail in work */
-	struct {
-		struct smtp_mail *mail;      /* NULL: none */
-		struct smtp_verdict verdict; /* for the mail, should it end now */
-		size_t next_rcpt, rcpts_due; /* to be sent; sent, not answered */
-		size_t open, accepted;       /* recipients worth asking for; answered with 2yz */
-		bool mail_sent, mail_answered, data_sent;
-		bool utf8; /* SMTPUTF8 is said */
-		bool stop; /* no more commands: the mail ends when all replies are in */
-	} work;
+	/* the run, and its mails in flight, in the order given */
+	const struct smtp_supply *supply;
+	struct smtp_flight flights[SMTP_DEPTH_MAX];
+	size_t flight_first, flight_count;
+	struct smtp_flight *writing; /* the last one, while something of it is still to be written */
+	bool looked;                 /* in this run it was seen that the server has not hung up before it */
+	bool dry;                    /* supply.next had none while nothing was in flight */
+	bool needs_rset;             /* before the next MAIL */
+	bool bdat_known;             /* a BDAT was answered with 2yz */
+	bool flight_known;           /* commands that left together were answered in step: of one mail, */
+	bool depth_known;            /* and of two */
+	int send_err;                /* sending failed: what had been answered before is still heard */
 	struct hal_socket socket;
 	struct net_tls tls;
 	struct net_line line;
 	char in[SMTP_IN_BYTES];
+	uint64_t out_base; /* bytes of the connection that have left */
 	size_t out_len;
 	char out[SMTP_OUT_BYTES];
 };
@@ -267,12 +373,18 @@ int smtp_open(struct smtp *s, int64_t deadline_ms);
  * on, also on failure. peer says to whom; config.host stays the name for TLS. */
 int smtp_open_on(struct smtp *s, struct hal_stream *stream, const struct net_peer *peer, int64_t deadline_ms);
 
-/* True when smtp_send may be called. A server that has hung up since is noticed there (SMTP_AGAIN). */
+/* True when smtp_run and smtp_send may be called. A server that has hung up since is noticed there (SMTP_AGAIN). */
 bool smtp_ready(const struct smtp *s);
 
-/* Sends one mail and fills in its verdict and that of every recipient without skip. Returns mail->verdict.err
- * (0 when SENT), or ERR_STATE when not ready. A recipient or sender with CR, LF, NUL or anything that is no
- * address is a FAIL by itself and never reaches the wire. */
+/* Sends the mails that the supply gives, each with a verdict, and one for every recipient without skip. A
+ * recipient or sender with CR, LF, NUL or anything that is no address is a FAIL by itself and never reaches the
+ * wire. 0: the supply ran dry, all is answered, the connection is ready for more. Else the error that is also
+ * in s->verdict: the connection is of no more use; every mail given is done. ERR_STATE when not ready: none was
+ * asked for. When a connection dies, of the mails not finally answered are UNCERTAIN those whose content left to
+ * its end; of the others the first is a TRY (or what the error says), those behind it AGAIN. */
+int smtp_run(struct smtp *s, const struct smtp_supply *supply, int64_t deadline_ms);
+
+/* The run of one mail. Returns mail->verdict.err (0 when SENT), or ERR_STATE when not ready. */
 int smtp_send(struct smtp *s, struct smtp_mail *mail, int64_t deadline_ms);
 
 /* Says QUIT when in order (waits at most 2 s for the answer, and not beyond the deadline; after it QUIT is said

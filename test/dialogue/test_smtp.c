@@ -339,7 +339,10 @@ static void test_refusals(void **state)
 		kit_mail(2, CONTENT);
 		enum smtp_class class = kit_all();
 		int err = r->at < PEER_MAIL ? kit.smtp.verdict.err : kit.rcpts[1].verdict.err;
-		if (class != r->class || err != r->err)
+		enum smtp_class want = r->class;
+		/* Once, it may be the server that is not up to PIPELINING. */
+		if ((kit.smtp.quirks & SMTP_QUIRK_NO_PIPELINING) != 0 && want == SMTP_TRY) want = SMTP_AGAIN;
+		if (class != want || err != r->err)
 			fail_msg("%s: %s %s instead of %s %s\n%s", r->reply, smtp_class_name(class),
 				 err_name(err), smtp_class_name(r->class), err_name(r->err), kit.notes);
 		assert_strict();

@@ -9,7 +9,7 @@
 
 #include "smtp_kit.h"
 
-static char content[16384], canonical[32768];
+static char content[32768], canonical[65536];
 
 /* The canonical form, written down apart from the client's: CRLF, CR and LF are each one line end. */
 static size_t canon(const char *in, size_t len)

@@ -119,9 +119,12 @@ static int body_rewind(void *arg)
 	return 0;
 }
 
-static void note(void *arg, enum smtp_note kind, struct str text)
+static void note(void *arg, const struct smtp_mail *mail, enum smtp_note kind, enum smtp_command command,
+		 struct str text)
 {
+	(void)mail;
 	(void)kind;
+	if (smtp_command_name(command)[0] == '\0') abort();
 	for (size_t i = 0; i < text.len; i++)
 		*(unsigned *)arg += (unsigned char)text.ptr[i];
 }

@@ -31,12 +31,15 @@ static int body_rewind(void *arg)
 	return 0;
 }
 
-static void on_note(void *arg, enum smtp_note kind, struct str text)
+static void on_note(void *arg, const struct smtp_mail *mail, enum smtp_note kind, enum smtp_command command,
+		    struct str text)
 {
 	static const char marks[] = {'-', 'C', 'S'};
 	size_t room = sizeof(kit.notes) - kit.notes_len;
 
 	(void)arg;
+	(void)mail;
+	(void)command;
 	if (text.len + 4 < room)
 		kit.notes_len += (size_t)snprintf(kit.notes + kit.notes_len, room, "%c %.*s\n", marks[kind],
 						  (int)text.len, text.ptr);
@@ -120,6 +123,94 @@ int kit_open(void)
 int kit_send(void)
 {
 	return smtp_send(&kit.smtp, &kit.mail, HAL_FOREVER);
+}
+
+/* ---- several mails ---- */
+
+void kit_many(unsigned n, unsigned rcpts, size_t len)
+{
+	kit.many_count = n;
+	kit.many_given = kit.many_done = kit.many_at_once = 0;
+	for (unsigned i = 0; i < n; i++) {
+		struct kit_one *one = &kit.many[i];
+		size_t at;
+
+		memset(one, 0, sizeof(*one));
+		snprintf(one->from, sizeof(one->from), "s%u@example.com", i + 1);
+		for (unsigned r = 0; r < rcpts; r++) {
+			snprintf(one->to[r], sizeof(one->to[r]), "r%s%u@example.org",
+				 r == 0   ? ""
+				 : r == 1 ? "2-"
+					  : "3-",
+				 i + 1);
+			one->rcpts[r].addr = str_from(one->to[r]);
+		}
+		at = (size_t)snprintf(one->content, sizeof(one->content), "Subject: %u\r\n\r\n", i + 1);
+		while (at + 40 < len && at + 40 < sizeof(one->content))
+			at += (size_t)sprintf(one->content + at, ".dot %zu and some more text\r\n", at);
+		one->body = (struct kit_body){.bytes = one->content, .len = at};
+		one->mail = (struct smtp_mail){.from = str_from(one->from),
+					       .rcpts = one->rcpts,
+					       .rcpt_count = rcpts,
+					       .size = (int64_t)at,
+					       .body = {body_read, body_rewind, &one->body},
+					       .owner = one};
+	}
+}
+
+static struct smtp_mail *many_next(void *arg)
+{
+	(void)arg;
+	if (kit.many_given == kit.many_count) return NULL;
+	if (kit.many_given - kit.many_done + 1 > kit.many_at_once)
+		kit.many_at_once = kit.many_given - kit.many_done + 1;
+	return &kit.many[kit.many_given++].mail;
+}
+
+static void many_done(void *arg, struct smtp_mail *mail)
+{
+	struct kit_one *one = mail->owner;
+
+	(void)arg;
+	one->done++;
+	one->order = ++kit.many_done;
+}
+
+static void many_written(void *arg, struct smtp_mail *mail)
+{
+	struct kit_one *one = mail->owner;
+
+	(void)arg;
+	one->written += one->done == 0 ? 1 : 100;
+}
+
+int kit_run(void)
+{
+	static const struct smtp_supply supply = {many_next, many_done, many_written, NULL};
+
+	return smtp_run(&kit.smtp, &supply, HAL_FOREVER);
+}
+
+const char *kit_many_wrong(void)
+{
+	for (unsigned i = 0; i < kit.many_given; i++) {
+		const struct kit_one *one = &kit.many[i];
+
+		if (one->done != 1) return "not done once";
+		if (one->written != 1) return "not written once, before it was done";
+		if (one->order != i + 1) return "done out of order";
+		if (one->mail.verdict.class == SMTP_NONE) return "done without a verdict";
+		for (size_t r = 0; r < one->mail.rcpt_count; r++)
+			if (one->rcpts[r].verdict.class == SMTP_NONE) return "a recipient without a verdict";
+	}
+	return NULL;
+}
+
+const struct smtp_peer_taken *kit_taken(unsigned i)
+{
+	for (unsigned n = 0; n < kit.peer.taken_count; n++)
+		if (strcmp(kit.peer.taken[n].from, kit.many[i].from) == 0) return &kit.peer.taken[n];
+	return NULL;
 }
 
 void kit_close(void)

@@ -19,6 +19,19 @@ struct kit_body {
 	size_t fail_at; /* ... after so many bytes */
 };
 
+#define KIT_MAILS_MAX 32
+
+/* One of several mails: from sI@example.com to rI@example.org (and r2I ...), content "Subject: I" and filler. */
+struct kit_one {
+	struct smtp_mail mail;
+	struct smtp_rcpt rcpts[3];
+	struct kit_body body;
+	char from[24], to[3][24];
+	char content[2400];
+	unsigned done, written; /* how often called */
+	unsigned order;         /* the how-many-th that was done, from 1 */
+};
+
 struct kit {
 	struct smtp_peer peer;
 	struct smtp_config config;
@@ -29,6 +42,9 @@ struct kit {
 	struct kit_body body;
 	struct smtp_mail mail;
 	struct smtp_rcpt rcpts[KIT_RCPTS_MAX];
+	struct kit_one many[KIT_MAILS_MAX];
+	unsigned many_count, many_given, many_done;
+	unsigned many_at_once; /* most that were given and not done */
 	char why[256];
 	char notes[16384]; /* the transcript: "C ", "S ", "- " and the line */
 	size_t notes_len;
@@ -46,6 +62,13 @@ void kit_mail(size_t rcpts, const char *content);
 int kit_open(void);
 int kit_send(void);
 void kit_close(void);
+/* Sets up n mails, of 1 to 3 recipients, of about len bytes; and sends them in one run over the open connection. */
+void kit_many(unsigned n, unsigned rcpts, size_t len);
+int kit_run(void);
+/* What the run must have kept to, whatever came of it: NULL, or what it has not. */
+const char *kit_many_wrong(void);
+/* How the peer took the i-th mail (from 0); NULL: it did not. */
+const struct smtp_peer_taken *kit_taken(unsigned i);
 /* kit_open, kit_send, kit_close; returns the first recipient's class, or HOLD when opening failed. */
 enum smtp_class kit_all(void);
 /* Forgets the world and all that kit_ functions made. */

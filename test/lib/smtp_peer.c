@@ -2,6 +2,7 @@
 
 #include <stdarg.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "base/base64.h"
@@ -22,6 +23,8 @@ struct session {
 	struct lent lent;
 	struct net_tls tls;
 	bool tls_on, greeted, mail, over;
+	bool chunking; /* in the middle of a mail by BDAT: no other command but RSET and QUIT */
+	bool unclear;  /* a BDAT was refused: RSET must come before MAIL */
 	unsigned rcpts, accepted;
 	char buf[2048];
 	size_t have, at;
@@ -105,16 +108,44 @@ static void put(struct session *c, const char *text)
 	if (net_send_all(c->s, text, strlen(text), hal_clock_in(WAIT_MS), NULL) < 0) c->over = true;
 }
 
+static const char *scripted(const struct smtp_peer *p, enum smtp_peer_at at)
+{
+	bool ours = at < PEER_MAIL || p->only_mail == 0 || p->only_mail == p->mails_begun;
+
+	for (size_t i = 0; i < PEER_SCRIPTS_MAX; i++)
+		if (p->scripts[i].reply != NULL && p->scripts[i].at == at &&
+		    p->scripts[i].mail == p->mails_begun)
+			return p->scripts[i].reply;
+	return ours ? p->replies[at] : NULL;
+}
+
+/* The mail is taken: said comes true when the reply is in the connection. */
+static struct smtp_peer_taken *take(struct session *c, bool by_bdat)
+{
+	static struct smtp_peer_taken over;
+	struct smtp_peer *p = c->p;
+	struct smtp_peer_taken *t = p->taken_count < PEER_TAKEN_MAX ? &p->taken[p->taken_count++] : &over;
+	size_t begin = p->content_len < sizeof(t->begin) ? p->content_len : sizeof(t->begin) - 1;
+
+	memset(t, 0, sizeof(*t));
+	snprintf(t->from, sizeof(t->from), "%.*s", (int)strcspn(p->mail_line + 11, ">"), p->mail_line + 11);
+	t->rcpts = c->accepted;
+	t->by_bdat = by_bdat;
+	t->len = p->content_len;
+	memcpy(t->begin, p->content, begin);
+	return t;
+}
+
 /* Says the scripted reply for that place, or the usual one. Returns the code said; 0: none. */
 static int say(struct session *c, enum smtp_peer_at at, const char *usual)
 {
-	const char *r = c->p->replies[at];
-	bool ours = at < PEER_MAIL || c->p->only_mail == 0 || c->p->only_mail == c->p->mails_begun;
+	const char *r = scripted(c->p, at);
+	struct smtp_peer_taken *taken = NULL;
 	char line[1100];
 
 	if (at == PEER_RCPT && c->rcpts <= PEER_RCPTS_MAX && c->p->rcpt_replies[c->rcpts - 1] != NULL)
 		r = c->p->rcpt_replies[c->rcpts - 1];
-	if (r == NULL || !ours) r = usual;
+	if (r == NULL) r = usual;
 	if (strcmp(r, PEER_SILENT) == 0) {
 		while (next(c) >= 0)
 			;
@@ -126,10 +157,14 @@ static int say(struct session *c, enum smtp_peer_at at, const char *usual)
 	}
 	int code = 0;
 	sscanf(r, "%3d", &code);
-	if (at == PEER_DOT) c->p->finals_sent += code / 100 == 2;
+	if ((at == PEER_DOT || at == PEER_LAST) && code / 100 == 2) {
+		c->p->finals_sent++;
+		if (c->accepted > 0) taken = take(c, at == PEER_LAST);
+	}
 	snprintf(line, sizeof(line), "%s\r\n%s", r,
 		 at == PEER_STARTTLS && c->p->behind_starttls != NULL ? c->p->behind_starttls : "");
 	put(c, line);
+	if (taken != NULL) taken->said = !c->over;
 	if (code == 421) c->over = true;
 	return code;
 }
@@ -266,14 +301,64 @@ static void on_data(struct session *c)
 	if (!read_content(c)) return;
 	p->dots++;
 	if (c->accepted > 0) p->mails++;
-	end_mail(c);
 	say(c, PEER_DOT, "250 2.0.0 Ok: queued as 4XYZ12");
+	end_mail(c);
 	if (p->hang_up_after > 0 && p->mails >= p->hang_up_after) c->over = true;
+}
+
+/* A chunk's content; false when the connection ended in it. */
+static bool read_chunk(struct session *c, size_t len, bool keep)
+{
+	struct smtp_peer *p = c->p;
+	bool cr = false;
+
+	for (size_t i = 0; i < len; i++) {
+		int b = next(c);
+
+		if (b < 0) return false;
+		/* A CR at the border of two chunks has its LF in the next one. */
+		if (i > 0 && (b == '\n') != cr) violate(c, "a bare CR or LF in a chunk");
+		cr = b == '\r';
+		if (keep && p->content_len < sizeof(p->content)) p->content[p->content_len++] = (char)b;
+	}
+	return true;
+}
+
+static void on_bdat(struct session *c, const char *rest)
+{
+	struct smtp_peer *p = c->p;
+	char *end;
+	size_t len = strtoul(rest, &end, 10);
+	bool last = strcmp(end, " LAST") == 0, wanted = c->mail && c->accepted > 0 && !c->unclear;
+	enum smtp_peer_at at = last ? PEER_LAST : PEER_BDAT;
+	const char *script = scripted(p, at);
+
+	p->chunks++;
+	if (end == rest || (!last && *end != '\0')) violate(c, "BDAT %.50s", rest);
+	if (!c->chunking) p->content_len = 0;
+	c->chunking = true;
+	if ((script != NULL && script[0] >= '4') || !wanted) {
+		c->unclear = true;
+		if (!p->keeps_chunks && !read_chunk(c, len, false)) return;
+	} else if (!read_chunk(c, len, true)) {
+		return;
+	}
+	if (last && wanted) p->mails++;
+	say(c, at,
+	    !wanted ? "503 5.5.1 no valid recipients"
+	    : last  ? "250 2.0.0 Ok: queued as 4XYZ12"
+		    : "250 chunk");
+	if (last) {
+		c->chunking = false;
+		end_mail(c);
+	}
+	if (last && p->hang_up_after > 0 && p->mails >= p->hang_up_after) c->over = true;
 }
 
 static void on_mail(struct session *c, const char *line)
 {
 	if (c->mail || !c->greeted) violate(c, "MAIL out of order");
+	if (c->unclear) violate(c, "no RSET behind a refused BDAT");
 	c->p->mails_begun++;
 	c->rcpts = c->accepted = 0;
 	c->p->rcpt_count = c->p->rcpts_seen = 0;
@@ -299,6 +384,9 @@ static void on_line(struct session *c, char *line)
 {
 	struct smtp_peer *p = c->p;
 
+	if (c->chunking && strncmp(line, "BDAT ", 5) != 0 && strcmp(line, "RSET") != 0 &&
+	    strcmp(line, "QUIT") != 0)
+		violate(c, "%.40s among chunks", line);
 	if (p->log_len + strlen(line) + 2 < sizeof(p->log))
 		p->log_len += (size_t)sprintf(p->log + p->log_len, "%s\n", line);
 	if (strncmp(line, "EHLO ", 5) == 0 && p->replies[PEER_EHLO] == NULL) {
@@ -319,8 +407,13 @@ static void on_line(struct session *c, char *line)
 		on_rcpt(c, line);
 	} else if (strcmp(line, "DATA") == 0) {
 		on_data(c);
+	} else if (strncmp(line, "BDAT ", 5) == 0 && p->caps != NULL &&
+		   (strstr(p->caps, "CHUNKING") != NULL ||
+		    (c->tls_on && strstr(p->caps_tls, "CHUNKING") != NULL))) {
+		on_bdat(c, line + 5);
 	} else if (strcmp(line, "RSET") == 0) {
 		p->rsets++;
+		c->chunking = c->unclear = false;
 		end_mail(c);
 		say(c, PEER_RSET, "250 2.0.0 forgotten");
 	} else if (strcmp(line, "QUIT") == 0) {

@@ -2,7 +2,8 @@
  *
  * Strict: a bare CR or LF anywhere, a command out of order, a line over 998 bytes in a command, an unstuffed
  * dot are violations, which it counts and keeps the first of. It pipelines as it comes: lines are answered
- * one by one.
+ * one by one. BDAT is known when CHUNKING is offered: what is refused is read and discarded, and only RSET may
+ * come behind it (RFC 3030 section 2).
  */
 #ifndef POSTERN_TEST_SMTP_PEER_H
 #define POSTERN_TEST_SMTP_PEER_H
@@ -23,6 +24,8 @@ enum smtp_peer_at {
 	PEER_DATA,
 	PEER_CONTENT, /* spoken in the middle of the content, at its first bytes */
 	PEER_DOT,
+	PEER_BDAT, /* a chunk that is not the last */
+	PEER_LAST, /* BDAT n LAST */
 	PEER_QUIT,
 	PEER_AT_COUNT
 };
@@ -31,6 +34,25 @@ enum smtp_peer_at {
 #define PEER_HANG_UP "!" /* closes the connection instead */
 #define PEER_SILENT  "?" /* says nothing any more, and reads on */
 
+/* A reply in place of the usual one, to one mail only. */
+struct smtp_peer_script {
+	unsigned mail; /* the n-th MAIL, from 1; a RSET before it is the mail's before */
+	enum smtp_peer_at at;
+	const char *reply;
+};
+
+/* A mail for which the peer decided to say its final 2yz. */
+struct smtp_peer_taken {
+	char from[64];
+	unsigned rcpts;
+	bool said; /* the reply went into the connection */
+	bool by_bdat;
+	size_t len;
+	char begin[96]; /* of the content */
+};
+
+#define PEER_SCRIPTS_MAX 8
+#define PEER_TAKEN_MAX   512
 #define PEER_RCPTS_MAX   64
 #define PEER_CONTENT_MAX (64 * 1024)
 
@@ -43,11 +65,16 @@ struct smtp_peer {
 	const char *replies[PEER_AT_COUNT];
 	unsigned only_mail; /* replies[PEER_MAIL ...] are for the only_mail-th mail (from 1); 0: all */
 	const char *rcpt_replies[PEER_RCPTS_MAX];
+	struct smtp_peer_script scripts[PEER_SCRIPTS_MAX]; /* these come first */
+	bool keeps_chunks;           /* a chunk that it refuses it does not read: content is commands then */
 	const char *behind_starttls; /* sent in one piece with the 220 */
 	unsigned hang_up_after;      /* closes after that many mails; 0: never */
 	/* what happened, over all connections */
 	unsigned connections, tls_started, mails, violations, unknown_commands;
 	unsigned auths, mails_begun, datas, dots, finals_sent, quits, rsets;
+	unsigned chunks; /* BDAT commands */
+	struct smtp_peer_taken taken[PEER_TAKEN_MAX];
+	unsigned taken_count;
 	char violation[128];
 	char user[128], password[128];
 	char mail_line[512];
