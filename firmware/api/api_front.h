@@ -84,5 +84,8 @@ int api_front_start(const struct api_config *config, char *what, size_t what_cap
 void api_front_stop(void);
 uint16_t api_front_port(void);
 void api_front_complete(struct api_request *r);
+/* The nth field of that name in the request's head, from 0; absent when there are fewer. On the front's thread; stays
+ * until the reply was sent. */
+struct str api_front_field(struct api_request *r, const char *name, unsigned n);
 
 #endif

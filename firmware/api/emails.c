@@ -196,11 +196,17 @@ static int submit_array(struct api_request *r, struct str body)
 
 int api_emails_submit(struct api_request *r)
 {
-	struct str body = {r->memory, r->body_len};
 	struct submission *s;
+	struct str body;
 	int rc;
 
-	if (!content_type_is_json(r->content_type)) return api_refuse(r, 415, "jobs are application/json");
+	if (api_is_message(r->content_type)) {
+		rc = api_message_to_job(r);
+		if (rc != API_PENDING) return rc;
+	}
+	if (!content_type_is_json(r->content_type))
+		return api_refuse(r, 415, "jobs are application/json, finished messages message/rfc822");
+	body = (struct str){r->memory, r->body_len};
 	if (intake_is_array(body)) return submit_array(r, body);
 	s = submission_begin(r, 1);
 	if (!s) return api_no_memory(r);

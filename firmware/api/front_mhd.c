@@ -282,6 +282,29 @@ static struct str field(struct MHD_Connection *c, const char *name)
 	return str_from(MHD_lookup_connection_value(c, MHD_HEADER_KIND, name));
 }
 
+struct nth_field {
+	struct str name, value;
+	unsigned left; /* so many before it */
+};
+
+static enum MHD_Result find_field(void *arg, enum MHD_ValueKind kind, const char *name, const char *value)
+{
+	struct nth_field *f = arg;
+
+	(void)kind;
+	if (!str_eq_nocase(str_from(name), f->name) || f->left-- > 0) return MHD_YES;
+	f->value = value ? str_from(value) : STR("");
+	return MHD_NO;
+}
+
+struct str api_front_field(struct api_request *r, const char *name, unsigned n)
+{
+	struct nth_field f = {.name = str_from(name), .left = n};
+
+	MHD_get_connection_values(((struct slot *)r->front)->connection, MHD_HEADER_KIND, find_field, &f);
+	return f.value;
+}
+
 static enum api_method method_of(const char *method)
 {
 	static const struct {

@@ -138,7 +138,7 @@ int api_store(struct api_request *r, struct store_op *op, int (*step)(struct api
 }
 
 /* The body stays where it is; what lies behind it is given out. */
-static void memory_begin(struct api_request *r)
+void api_memory_begin(struct api_request *r)
 {
 	size_t used = (r->body_len + 15) & ~(size_t)15;
 
@@ -358,7 +358,7 @@ int api_begin(struct api_request *r)
 	r->step = NULL;
 	r->route = NULL;
 	r->allow = NULL;
-	memory_begin(r);
+	api_memory_begin(r);
 	if (find_route(r) < 0 || judge_peer(r) < 0) return API_DONE;
 	if (r->route->method == API_POST) r->body_max = r->route->job ? config.job_bytes : BODY_MAX_OTHER;
 	if (api_is_stopping() && r->route->handle != api_alive && r->route->handle != api_ready) {
@@ -373,7 +373,7 @@ int api_handle(struct api_request *r)
 	int rc;
 
 	if (!r->step) {
-		memory_begin(r);
+		api_memory_begin(r);
 		rc = r->route->handle(r);
 	} else {
 		rc = r->step(r);

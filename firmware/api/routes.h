@@ -20,6 +20,15 @@ int api_store(struct api_request *r, struct store_op *op, int (*step)(struct api
 void *api_take(struct api_request *r, size_t bytes);
 int api_no_memory(struct api_request *r);
 
+/* The request's memory behind its body is given out anew. */
+void api_memory_begin(struct api_request *r);
+
+/* Whether a body of this Content-Type is a finished message. */
+bool api_is_message(struct str content_type);
+/* Makes the body that is one a job in JSON, see rfc822.c; that is also what it is when the request is handled
+ * again in larger memory. Returns API_PENDING (go on), API_DONE (refused) or API_MORE_MEMORY. */
+int api_message_to_job(struct api_request *r);
+
 /* The reply gets all memory that is left. Take everything else before. */
 void api_reply_begin(struct api_request *r, int status);
 

@@ -132,9 +132,7 @@ static size_t skip_unit(struct str s, size_t i)
 	return s.len;
 }
 
-/* The next mailbox of a list (RFC 5322 section 3.4): *at moves on. Groups' names and empty places are passed
- * over. False at the end. */
-static bool next_mailbox(struct str list, size_t *at, struct str *mailbox)
+bool job_mailbox_next(struct str list, size_t *at, struct str *mailbox)
 {
 	while (*at < list.len) {
 		size_t begin = *at, i = begin;
@@ -164,7 +162,7 @@ static int take_rcpts(struct job_decode *d, int kind, struct str list)
 	struct str text;
 	size_t at = 0;
 
-	while (next_mailbox(list, &at, &text)) {
+	while (job_mailbox_next(list, &at, &text)) {
 		int rc = take_mailbox(d, names[kind], text, &rcpt.address);
 
 		if (rc == 0) rc = job_add_rcpt(d, &rcpt);
@@ -182,7 +180,7 @@ static int take_sender(struct job_decode *d, enum job_raw_field field, struct st
 	size_t at = 0;
 	int rc;
 
-	if (!next_mailbox(list, &at, &text) || !memchr(text.ptr, '@', text.len)) return 0;
+	if (!job_mailbox_next(list, &at, &text) || !memchr(text.ptr, '@', text.len)) return 0;
 	rc = take_mailbox(d, field == JOB_RAW_FROM ? "From" : "Sender", text, &a);
 	if (rc < 0 || !a.domain.ptr) return rc;
 	if (field == JOB_RAW_FROM)

@@ -214,6 +214,21 @@ void api_front_stop(void)
 	hal_mutex_unlock(&front.mutex);
 }
 
+struct str api_front_field(struct api_request *r, const char *name, unsigned n)
+{
+	const char *line = ((struct client *)r->front)->asked->fields, *end;
+	size_t len = strlen(name);
+
+	for (; line && *line; line = *end ? end + 1 : end) {
+		end = line + strcspn(line, "\n");
+		if ((size_t)(end - line) <= len || line[len] != ':' ||
+		    !str_eq_nocase((struct str){line, len}, str_from(name)) || n-- > 0)
+			continue;
+		return str_trim((struct str){line + len + 1, (size_t)(end - line) - len - 1});
+	}
+	return (struct str){0};
+}
+
 uint16_t api_front_port(void)
 {
 	return 0;

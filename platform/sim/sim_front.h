@@ -17,6 +17,7 @@ int sim_http(const char *method, const char *path, const char *body, char *reply
 /* The same with all that a front can tell. NULL: absent. */
 struct sim_http_request {
 	const char *method, *path, *content_type, *host, *origin, *fetch_site;
+	const char *fields; /* further ones: "Name: value\nName: value" */
 	const char *body;
 	size_t body_len;
 	int peer; /* enum api_peer */

@@ -449,7 +449,7 @@ static void types(void *arg)
 		     {"APPLICATION/JSON", 202},
 		     {"application/x-www-form-urlencoded", 202},
 		     {"application/vnd.x+json", 202},
-		     {"message/rfc822", 415},
+		     {"message/rfc822", 400},
 		     {"text/plain", 415},
 		     {"multipart/form-data; boundary=x", 415}};
 
