@@ -32,6 +32,9 @@ int hal_process_full_path(const char *path, char *out, size_t cap);
 /* Whether somebody sees the standard error as it is written: it is a terminal. Any thread. */
 bool hal_process_on_terminal(void);
 
+/* The name of the user who started the process, empty when it has none. Any thread. */
+void hal_process_user(char *name, size_t cap);
+
 /* A variable of the environment, NULL when it is not set. Any thread. */
 const char *hal_process_env(const char *name);
 

@@ -36,18 +36,20 @@ static const struct cli_option version_options[] = {
 	{NULL, NULL, NULL},
 };
 
-#define NOT_BUILT NULL, 0, CLI_GIVEN_MAX, NULL, true
+#define NOT_BUILT NULL, 0, CLI_GIVEN_MAX, NULL, true, false
 
 const struct cli_command cli_commands[] = {
 	{"run", "", "the gateway, in the foreground; SIGHUP reloads, SIGTERM ends it", cli_run, 0, 0, NULL,
-	 true},
-	{"check", "", "every problem of the configuration; exit 0 or 2", cli_check, 0, 0, NULL, true},
-	{"send", "[JOB.json | -]", "hand in a job; prints its id", cli_send, 0, 1, send_options, false},
-	{"status", "", "how the gateway is, on one screen", cli_status, 0, 0, NULL, false},
-	{"list", "", "the newest jobs", cli_list, 0, 0, list_options, false},
-	{"show", "ID", "one job with every attempt", cli_show, 1, 1, NULL, false},
-	{"requeue", "ID...", "send failed jobs again", cli_requeue, 0, CLI_GIVEN_MAX, requeue_options, false},
-	{"cancel", "ID", "a waiting job shall not be sent", cli_cancel, 1, 1, NULL, false},
+	 true, false},
+	{"check", "", "every problem of the configuration; exit 0 or 2", cli_check, 0, 0, NULL, true, false},
+	{"send", "[JOB.json | -]", "hand in a job; prints its id", cli_send, 0, 1, send_options, false,
+	 false},
+	{"status", "", "how the gateway is, on one screen", cli_status, 0, 0, NULL, false, false},
+	{"list", "", "the newest jobs", cli_list, 0, 0, list_options, false, false},
+	{"show", "ID", "one job with every attempt", cli_show, 1, 1, NULL, false, false},
+	{"requeue", "ID...", "send failed jobs again", cli_requeue, 0, CLI_GIVEN_MAX, requeue_options, false,
+	 false},
+	{"cancel", "ID", "a waiting job shall not be sent", cli_cancel, 1, 1, NULL, false, false},
 	{"purge", "", "remove finished jobs, or a person's data", NOT_BUILT},
 	{"sync", "", "fetch inbound mail now", NOT_BUILT},
 	{"provider", "", "list, show, add, remove, test providers", NOT_BUILT},
@@ -59,11 +61,12 @@ const struct cli_command cli_commands[] = {
 	{"restore", "FILE", "put a copy back", NOT_BUILT},
 	{"support", "FILE", "a bundle for a bug report", NOT_BUILT},
 	{"selftest", "", "whether this device can run postern, one step a line", cli_selftest, 0, 0, NULL,
-	 true},
-	{"version", "", "the version", cli_version, 0, 0, version_options, true},
-	{"sendmail", "", "as other programs call sendmail", NOT_BUILT},
-	{"help", "[COMMAND]", "this list, or one command's options", cli_help, 0, 1, NULL, true},
-	{NULL, NULL, NULL, NULL, 0, 0, NULL, true},
+	 true, false},
+	{"version", "", "the version", cli_version, 0, 0, version_options, true, false},
+	{"sendmail", "[TO]...", "hand in the message on standard input; options as sendmail's", cli_sendmail,
+	 0, CLI_GIVEN_MAX, NULL, true, true},
+	{"help", "[COMMAND]", "this list, or one command's options", cli_help, 0, 1, NULL, true, false},
+	{NULL, NULL, NULL, NULL, 0, 0, NULL, true, false},
 };
 
 /* ---- parsing ---- */
@@ -141,11 +144,23 @@ static int check_operands(struct cli *c, struct buf *why)
 	return why->len > 0 ? CLI_USAGE : 0;
 }
 
+/* A link of that name is how other programs find it. */
+static bool is_sendmail(const char *program)
+{
+	const char *slash = strrchr(program, '/');
+
+	return strcmp(slash ? slash + 1 : program, "sendmail") == 0;
+}
+
 int cli_parse(int argc, char **argv, struct cli *c, struct buf *why)
 {
 	bool only_operands = false;
 
 	memset(c, 0, sizeof(*c));
+	if (argc > 0 && is_sendmail(argv[0])) {
+		c->called_sendmail = true;
+		c->command = find_command("sendmail");
+	}
 	for (int i = 1; i < argc; i++) {
 		const char *arg = argv[i];
 
@@ -153,7 +168,10 @@ int cli_parse(int argc, char **argv, struct cli *c, struct buf *why)
 			buf_puts(why, "too many words");
 			return CLI_USAGE;
 		}
-		if (!only_operands && strcmp(arg, "--") == 0) {
+		if (c->command && c->command->verbatim &&
+		    !(c->operand_count == 0 && strcmp(arg, "--help") == 0)) {
+			c->operands[c->operand_count++] = arg;
+		} else if (!only_operands && strcmp(arg, "--") == 0) {
 			only_operands = true;
 		} else if (!only_operands && take_common(argc, argv, &i, c, why)) {
 			if (why->len > 0) return CLI_USAGE;

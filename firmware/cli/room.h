@@ -6,6 +6,7 @@
 
 #include "base/json.h"
 #include "cli/cli.h"
+#include "job/job.h"
 #include "settings/settings.h"
 
 #define CLI_GIVEN_MAX 512
@@ -26,6 +27,7 @@ struct cli_command {
 	int operands_min, operands_max;
 	const struct cli_option *options; /* NULL: none */
 	bool plain;                       /* needs no settings */
+	bool verbatim; /* takes the words behind its name apart by itself: all are operands */
 };
 
 /* A command line, taken apart. */
@@ -40,6 +42,7 @@ struct cli {
 	int given_count;
 	const char *operands[CLI_GIVEN_MAX];
 	int operand_count;
+	bool called_sendmail; /* by that name, as other programs do */
 	int (*run)(const char *file);
 	const struct settings *settings; /* loaded before act, unless plain */
 };
@@ -110,8 +113,17 @@ int cli_show(struct cli *c);
 int cli_requeue(struct cli *c);
 int cli_cancel(struct cli *c);
 int cli_selftest(struct cli *c);
+int cli_sendmail(struct cli *c);
 int cli_version(struct cli *c);
 int cli_help(struct cli *c);
+
+/* A job decoded as at submission, in memory of its own that stays. Errors: ERR_NO_MEMORY, those of job_decode with
+ * *problem filled in. */
+int cli_job_decode(struct cli *c, struct str job, struct job *out, struct job_problem *problem);
+/* Judges the job as far as that is possible without a gateway and puts it, synced, into the drop directory; name gets
+ * the file's. Errors: those of job_decode and ERR_NOT_FOUND (the provider) with *problem filled in, else those of
+ * hal_storage (ERR_BUSY: a gateway holds it) and store_drop_put. */
+int cli_drop(struct cli *c, struct str job, char *name, size_t name_cap, struct job_problem *problem);
 
 /* Reads the settings; problems go to stderr. 0 or CLI_USAGE. */
 int cli_settings(struct cli *c);

@@ -1,2 +1,2 @@
 ROOM := cli
-SRCS := main.c commands.c client.c send.c screens.c selftest.c
+SRCS := main.c commands.c client.c send.c sendmail.c sendmail_words.c sendmail_message.c screens.c selftest.c

@@ -230,48 +230,65 @@ static int submit(struct cli *c, struct str job)
 
 /* ---- into the drop directory ---- */
 
-/* The judgement that is possible without a gateway: format and provider. */
-static int judge(struct cli *c, struct str job)
+int cli_job_decode(struct cli *c, struct str job, struct job *out, struct job_problem *problem)
 {
 	size_t arena_bytes = job_decode_arena_bytes(job.len);
-	char *text = memory(job.len + JSON_PADDING);
-	void *values = memory(arena_bytes);
+	char *text = hal_process_memory(job.len + JSON_PADDING);
+	void *values = hal_process_memory(arena_bytes);
 	struct job_limits limits = {.job_bytes = (size_t)c->settings->limits.job_bytes,
 				    .recipients = (size_t)c->settings->limits.recipients,
-				    .envelope_bytes = LIMIT_job_header_bytes};
-	struct job_problem problem = {"", ""};
-	struct job decoded;
+				    .envelope_bytes = LIMIT_job_header_bytes,
+				    .message_bytes = (size_t)c->settings->limits.message_bytes};
 	struct arena a;
 
-	if (!text || !values) return CLI_FAILED;
+	*problem = (struct job_problem){"", ""};
+	if (!text || !values) return ERR_NO_MEMORY;
 	if (job.len > 0) memcpy(text, job.ptr, job.len);
 	arena_init(&a, values, arena_bytes);
-	if (job_decode(&a, text, job.len, &limits, &decoded, &problem) < 0)
-		return cli_fail(CLI_FAILED, "%s: %s", problem.pointer, problem.reason);
-	if (decoded.provider_id.len > 0) {
-		for (size_t i = 0; i < c->settings->provider_count; i++)
-			if (str_eq(decoded.provider_id, str_from(c->settings->provider[i].provider_id)))
-				return 0;
-		return cli_fail(CLI_FAILED, "/provider_id: there is no provider " STR_FMT,
-				STR_ARG(decoded.provider_id));
-	}
-	return 0;
+	return job_decode(&a, text, job.len, &limits, out, problem);
 }
 
-static int drop(struct cli *c, struct str job)
+/* The judgement that is possible without a gateway: format and provider. */
+static int judge(struct cli *c, struct str job, struct job_problem *problem)
 {
-	char name[HAL_PATH_MAX];
-	const char *user = c->settings->gateway.user;
-	int rc = judge(c, job);
+	struct job decoded;
+	int rc = cli_job_decode(c, job, &decoded, problem);
 
-	if (rc != 0) return rc;
+	if (rc < 0 || decoded.provider_id.len == 0) return rc;
+	for (size_t i = 0; i < c->settings->provider_count; i++)
+		if (str_eq(decoded.provider_id, str_from(c->settings->provider[i].provider_id))) return 0;
+	snprintf(problem->pointer, sizeof(problem->pointer), "/provider_id");
+	snprintf(problem->reason, sizeof(problem->reason), "there is no provider " STR_FMT,
+		 STR_ARG(decoded.provider_id));
+	return ERR_NOT_FOUND;
+}
+
+int cli_drop(struct cli *c, struct str job, char *name, size_t name_cap, struct job_problem *problem)
+{
+	const char *user = c->settings->gateway.user;
+	int rc = judge(c, job, problem);
+
+	if (rc < 0) return rc;
 	/* As root: what root wrote, the gateway's user could not read. Not as root this fails, and the
 	 * storage says so. */
 	if (*user && hal_process_own_dir(c->settings->gateway.data_dir, user) == 0) hal_process_become(user);
 	rc = hal_storage_open(c->settings->gateway.data_dir);
 	if (rc < 0) return rc;
-	rc = store_drop_put(job, name, sizeof(name));
+	rc = store_drop_put(job, name, name_cap);
 	hal_storage_close();
+	return rc;
+}
+
+/* ERR_BUSY is the caller's to deal with. */
+static int drop(struct cli *c, struct str job)
+{
+	struct job_problem problem;
+	char name[HAL_PATH_MAX];
+	int rc = cli_drop(c, job, name, sizeof(name), &problem);
+
+	if (rc == ERR_BUSY) return rc;
+	if (rc < 0 && problem.reason[0])
+		return cli_fail(CLI_FAILED, "%s: %s", problem.pointer, problem.reason);
 	if (rc < 0)
 		return cli_fail(rc == ERR_NO_SPACE ? CLI_TRY_LATER : CLI_FAILED, "%s: %s",
 				c->settings->gateway.data_dir, err_text(rc));
@@ -295,9 +312,7 @@ int cli_send(struct cli *c)
 		code = submit(c, job);
 		if (code != CLI_NO_GATEWAY) return code;
 		code = drop(c, job);
-		if (code >= 0) return code;
-		if (code != ERR_BUSY)
-			return cli_fail(CLI_FAILED, "%s: %s", c->settings->gateway.data_dir, err_text(code));
+		if (code != ERR_BUSY) return code;
 		/* A gateway holds the storage: it is starting, or stopping. */
 		if (hal_clock_mono_ms() >= end)
 			return cli_fail(CLI_TRY_LATER, "a gateway is starting or stopping");

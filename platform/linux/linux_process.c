@@ -74,6 +74,13 @@ bool hal_process_on_terminal(void)
 	return isatty(STDERR_FILENO) == 1;
 }
 
+void hal_process_user(char *name, size_t cap)
+{
+	const struct passwd *pw = getpwuid(getuid());
+
+	snprintf(name, cap, "%s", pw && pw->pw_name ? pw->pw_name : "");
+}
+
 const char *hal_process_env(const char *name)
 {
 	return getenv(name);

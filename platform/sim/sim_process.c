@@ -43,6 +43,11 @@ bool hal_process_on_terminal(void)
 	return false;
 }
 
+void hal_process_user(char *name, size_t cap)
+{
+	snprintf(name, cap, "sim");
+}
+
 const char *hal_process_env(const char *name)
 {
 	(void)name;
