@@ -239,9 +239,8 @@ enum job_header_kind job_header_kind(struct str name);
 /* Whether the value suits the header's kind. why gets a static sentence. Errors: ERR_INVALID. */
 int job_header_check(enum job_header_kind kind, struct str value, const char **why);
 
-/* The next mailbox of a list with commas between (RFC 5322 section 3.4), unfolded; *at is 0 at first and moves
- * on. The names of groups and empty places are passed over. False at the end. What it gives is for
- * job_address_parse to judge. */
+/* The same for lists that others have written (RFC 5322 section 4.4), unfolded: only the mailboxes; the names
+ * of groups and empty places are passed over. *at is 0 at first and moves on; false at the end. */
 bool job_mailbox_next(struct str list, size_t *at, struct str *mailbox);
 
 /* The stored message's Message-ID without brackets, made from tenant, job id and From domain only (never

@@ -90,6 +90,24 @@ int job_list_next(struct job_list *l, struct str *item)
 	return kind;
 }
 
+bool job_mailbox_next(struct str list, size_t *at, struct str *mailbox)
+{
+	while (*at < list.len) {
+		const char *begin = list.ptr + *at, *end = list.ptr + list.len, *p = begin;
+
+		while (p < end && !strchr(",;:", *p ? *p : 'x')) {
+			const char *next = skip_unit(p, end);
+
+			p = next > p ? next : end; /* not closed: it is no address, which its reader says */
+		}
+		*at = (size_t)(p - list.ptr) + (p < end);
+		*mailbox = str_trim((struct str){begin, (size_t)(p - begin)});
+		/* in front of a colon stands a group's name */
+		if (mailbox->len > 0 && !(p < end && *p == ':')) return true;
+	}
+	return false;
+}
+
 int job_list_check(struct str text, const char **why)
 {
 	unsigned char memory[2048];

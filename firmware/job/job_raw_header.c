@@ -106,47 +106,6 @@ static int next_field(struct job_decode *d, struct fields *f, enum job_raw_field
 	return 1;
 }
 
-/* One step over what quotes or comments hold together. */
-static size_t skip_unit(struct str s, size_t i)
-{
-	static const char opens[] = "\"(<[", closes[] = "\")>]";
-	const char *open = s.ptr[i] ? strchr(opens, s.ptr[i]) : NULL;
-	char close = open ? closes[open - opens] : '\0';
-	unsigned depth = 0;
-
-	if (!open) return i + 1;
-	for (; i < s.len; i++) {
-		char c = s.ptr[i];
-
-		if (c == '\\' && (close == '"' || close == ')'))
-			i++;
-		else if (close == '"' && c == '"' && depth++ > 0)
-			return i + 1;
-		else if ((close == '>' || close == ']') && c == close)
-			return i + 1;
-		else if (close == ')' && c == '(')
-			depth++;
-		else if (close == ')' && c == ')' && --depth == 0)
-			return i + 1;
-	}
-	return s.len;
-}
-
-bool job_mailbox_next(struct str list, size_t *at, struct str *mailbox)
-{
-	while (*at < list.len) {
-		size_t begin = *at, i = begin;
-
-		while (i < list.len && list.ptr[i] != ',' && list.ptr[i] != ';' && list.ptr[i] != ':')
-			i = skip_unit(list, i);
-		*at = i < list.len ? i + 1 : i;
-		if (i < list.len && list.ptr[i] == ':') continue; /* a group's name */
-		*mailbox = str_trim((struct str){list.ptr + begin, i - begin});
-		if (mailbox->len > 0) return true;
-	}
-	return false;
-}
-
 static int take_mailbox(struct job_decode *d, const char *name, struct str text, struct job_address *out)
 {
 	const char *why = NULL;
