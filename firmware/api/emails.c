@@ -348,14 +348,15 @@ int api_emails_list(struct api_request *r)
 
 /* ---- GET /api/emails/{id} ---- */
 
-#define SHOW_PAGE 8
+#define SHOW_PAGE     8
+#define SHOW_ATTEMPTS 3
 
 struct showing {
 	struct store_job_get get;
 	struct store_rcpt_list rcpts;
 	struct store_rcpt rcpt[SHOW_PAGE];
 	struct store_attempt_list attempts;
-	struct store_attempt attempt[SHOW_PAGE];
+	struct store_attempt attempt[SHOW_ATTEMPTS];
 };
 
 static int show_attempts(struct api_request *r)
@@ -376,11 +377,14 @@ static int show_attempts(struct api_request *r)
 		api_put_text(b, "text", a->text);
 		api_put_bool(b, "counted", a->counted);
 		api_put_time(b, "next_try_at", a->next_ms);
+		api_put_text(b, "transcript", a->log);
 		api_put_close(b, '}');
 		s->attempts.after = a->n;
 	}
-	if (s->attempts.count == s->attempts.cap && !reply_is_nearly_full(r))
-		return api_store(r, &s->attempts.op, show_attempts);
+	if (s->attempts.count == s->attempts.cap) {
+		if (!reply_is_nearly_full(r)) return api_store(r, &s->attempts.op, show_attempts);
+		if (!r->large) return API_MORE_MEMORY;
+	}
 	api_put_close(b, ']');
 	api_put_close(b, '}');
 	return API_DONE;
@@ -451,7 +455,8 @@ int api_emails_show(struct api_request *r)
 	s->get.id = s->rcpts.id = s->attempts.id = api_path_id(r);
 	s->rcpts.rcpts = s->rcpt;
 	s->attempts.attempts = s->attempt;
-	s->rcpts.cap = s->attempts.cap = SHOW_PAGE;
+	s->rcpts.cap = SHOW_PAGE;
+	s->attempts.cap = SHOW_ATTEMPTS;
 	r->state = s;
 	return api_store(r, &s->get.op, show_job);
 }

@@ -261,6 +261,20 @@ static void print_rcpts(const struct json *job)
 			  cli_text(r, "state"), cli_text(r, "text"));
 }
 
+/* Line by line, below its attempt. */
+static void print_transcript(struct str text)
+{
+	while (text.len > 0) {
+		const char *end = memchr(text.ptr, '\n', text.len);
+		size_t len = end ? (size_t)(end - text.ptr) : text.len;
+
+		cli_print("       %s\n", cli_safe((struct str){text.ptr, len}));
+		len += end != NULL;
+		text.ptr += len;
+		text.len -= len;
+	}
+}
+
 static void print_attempts(const struct json *job)
 {
 	const struct json *list = cli_get(job, "attempts"), *a;
@@ -279,6 +293,7 @@ static void print_attempts(const struct json *job)
 			  cli_bool(a, "counted") ? "" : "  (not counted)");
 		if (cli_str(a, "next_try_at").len > 0)
 			cli_print("     next try %s\n", cli_text(a, "next_try_at"));
+		print_transcript(cli_str(a, "transcript"));
 	}
 }
 

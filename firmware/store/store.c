@@ -32,6 +32,17 @@ struct store_claim_slot *store_claim_find(struct store *s, int64_t id)
 	return NULL;
 }
 
+void store_floor_lower(struct store *s, int64_t due_ms)
+{
+	for (size_t i = 0; i < STORE_HOLDS; i++) {
+		for (int p = 0; p < JOB_PRIORITY_COUNT; p++) {
+			int64_t *floor = &s->floors[i].due_ms[p];
+
+			if (due_ms < *floor) *floor = due_ms;
+		}
+	}
+}
+
 static void claims_settle(struct store *s, bool committed)
 {
 	for (size_t i = 0; i < s->claims_used;) {
@@ -274,11 +285,11 @@ static void answer_all(struct store *s, struct group *g)
 
 static void undo(struct store *s, bool unsure)
 {
-	if (unsure) {
-		for (size_t i = 0; i < s->claims_used; i++) {
-			if (s->claims[i].ending) s->claims[i].unsure = true;
-		}
+	for (size_t i = 0; i < s->claims_used; i++) {
+		s->claims[i].unsure |= unsure && s->claims[i].ending;
+		s->claims[i].known = false;
 	}
+	store_floor_lower(s, 0);
 	store_rollback(s);
 	claims_settle(s, false);
 	s->tally = s->before;

@@ -197,9 +197,12 @@ struct store_finish {
 	const char *text;                /* reply or reason, shown; NULL: none */
 	const char *provider_message_id; /* NULL: none */
 	struct str event;                /* JSON of the result, see CONTRACT 5 */
+	struct str log;                  /* the transcript: UTF-8 in lines, of which STORE_LOG_MAX bytes are
+					    kept, whole lines; none while space is short */
 	int64_t started_ms, ended_ms;    /* wall */
 };
 void store_finish_init(struct store_finish *f);
+#define STORE_LOG_MAX 2000
 
 /* Gives a claim back untouched (shutdown, provider went away before the mail was begun). Never fails. */
 struct store_release {
@@ -269,6 +272,8 @@ struct store_job_list {
 };
 void store_job_list_init(struct store_job_list *l);
 
+/* Those that counted. The last hold, when it left a transcript and none that counted came after it, is the last
+ * of the list, with counted false and the number that the next one will have. */
 struct store_attempt {
 	unsigned n; /* 1, 2, … */
 	int64_t started_ms, ended_ms, next_ms;
@@ -276,6 +281,7 @@ struct store_attempt {
 	int code;
 	char host[128];
 	char text[512];
+	char log[STORE_LOG_MAX + 1];
 };
 struct store_attempt_list {
 	struct store_op op;

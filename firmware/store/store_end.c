@@ -54,29 +54,24 @@ int store_event_again(struct store *s, int64_t job_id, struct str message_id, en
 
 /* ---- the end of an attempt ---- */
 
-struct finish_row {
-	enum job_state state;
-	int64_t retry_count, rcpt_count, first_failure_ms, try_n, try_started_ms, settled;
-};
-
-static int finish_row_read(struct store *s, int64_t id, struct finish_row *row)
+static int finish_row_read(struct store *s, struct store_claim_slot *c)
 {
 	sqlite3_stmt *st;
-	int rc = store_row(s, SQL_FINISH_JOB, &st, "i", id);
 
+	if (c->known) return 1;
+	int rc = store_row(s, SQL_FINISH_JOB, &st, "i", c->id);
 	if (rc != 1) return rc;
-	*row = (struct finish_row){(enum job_state)sqlite3_column_int(st, 0),
-				   sqlite3_column_int64(st, 1),
-				   sqlite3_column_int64(st, 2),
-				   sqlite3_column_int64(st, 3),
-				   sqlite3_column_int64(st, 4),
-				   sqlite3_column_int64(st, 5),
-				   sqlite3_column_int64(st, 6)};
+	c->row = (struct store_try){(enum job_state)sqlite3_column_int(st, 0),
+				    sqlite3_column_int64(st, 1),
+				    sqlite3_column_int64(st, 2),
+				    sqlite3_column_int64(st, 3),
+				    sqlite3_column_int64(st, 4),
+				    sqlite3_column_int64(st, 5)};
 	store_end(st);
 	return 1;
 }
 
-static int finish_rcpts(struct store *s, const struct store_finish *f, struct finish_row *row)
+static int finish_rcpts(struct store *s, const struct store_finish *f, struct store_try *row)
 {
 	/* One recipient, or all sent: the job's state says it all. */
 	if (!f->rcpts || row->rcpt_count < 2 || f->state == JOB_COMPLETED) return 0;
@@ -118,8 +113,27 @@ static int finish_event(struct store *s, const struct store_finish *f, int64_t n
 	return store_event_add(s, f->id, now, json, seq);
 }
 
-static int finish_job(struct store *s, const struct store_finish *f, const struct finish_row *row,
-		      int64_t seq)
+/* What fits, whole lines of it. */
+static struct str log_cut(struct str log)
+{
+	if (log.len <= STORE_LOG_MAX) return log;
+	log.len = STORE_LOG_MAX;
+	while (log.len && log.ptr[log.len - 1] != '\n')
+		log.len--;
+	return log;
+}
+
+static int finish_log(struct store *s, const struct store_finish *f, const struct store_try *row)
+{
+	int64_t n = f->counted ? (row->try_n + 1) % STORE_ATTEMPT_KEYS : 0;
+	struct str log = log_cut(f->log);
+
+	if (!log.len || !store_space_is_ample(s)) return 0;
+	s->tally.used_bytes += (int64_t)log.len + 16;
+	return store_write(s, SQL_LOG_PUT, "iis", STORE_ATTEMPT_KEY(f->id, n), f->ended_ms, log);
+}
+
+static int finish_job(struct store *s, const struct store_finish *f, const struct store_try *row, int64_t seq)
 {
 	int64_t first = row->first_failure_ms, due = f->state == JOB_PENDING ? f->due_ms : 0;
 	int rc;
@@ -129,7 +143,7 @@ static int finish_job(struct store *s, const struct store_finish *f, const struc
 				   due, I64(f->retry_count), row->settled, f->ended_ms, seq, f->text,
 				   f->provider_message_id);
 	if (!first && f->state != JOB_COMPLETED) first = f->ended_ms;
-	rc = store_write(s, SQL_ATTEMPT_KEEP, "i", f->id);
+	rc = row->try_n > 0 ? store_write(s, SQL_ATTEMPT_KEEP, "i", f->id) : 0;
 	if (rc < 0) return rc;
 	return store_write(s, SQL_FINISH_TRY, "iiiiiiiiiiiiiizzz", f->id, I64(f->state), I64(f->reason), due,
 			   I64(f->retry_count), row->settled, f->ended_ms, first, seq, row->try_n + 1,
@@ -140,7 +154,10 @@ static int finish_job(struct store *s, const struct store_finish *f, const struc
 static void finish_tally(struct store *s, const struct store_finish *f)
 {
 	s->wake |= f->state == JOB_PENDING;
-	if (f->state == JOB_PENDING) return;
+	if (f->state == JOB_PENDING) {
+		store_floor_lower(s, f->due_ms);
+		return;
+	}
 	s->tally.count[JOB_PENDING]--;
 	s->tally.count[f->state]++;
 	if (f->state == JOB_COMPLETED) s->tally.last_success_ms = f->ended_ms;
@@ -150,12 +167,12 @@ static void finish_tally(struct store *s, const struct store_finish *f)
 int store_op_finish(struct store *s, struct store_finish *f)
 {
 	struct store_claim_slot *c = store_claim_find(s, f->id);
-	struct finish_row row = {0};
-	int64_t seq;
+	int64_t seq = 0;
 
 	if (!c || c->ending) return ERR_NOT_FOUND;
-	int rc = finish_row_read(s, f->id, &row);
+	int rc = finish_row_read(s, c);
 	if (rc < 0) return rc;
+	struct store_try row = c->row;
 	/* Handed in again after an error that came when the commit was on flash already: nothing is written
 	 * twice. */
 	bool there = rc == 1 && (row.state != JOB_PENDING || (c->unsure && f->counted && row.try_n &&
@@ -167,7 +184,11 @@ int store_op_finish(struct store *s, struct store_finish *f)
 	rc = store_begin(s);
 	if (rc >= 0) rc = finish_rcpts(s, f, &row);
 	if (rc >= 0) rc = finish_event(s, f, f->ended_ms, &seq);
+	if (rc >= 0) rc = finish_log(s, f, &row);
 	if (rc >= 0) rc = finish_job(s, f, &row, seq);
+	/* Nothing changed: there is no such row, which is found when this runs again alone and reads it. */
+	if (rc == 0) rc = ERR_NOT_FOUND;
+	c->known = false;
 	if (rc < 0) return rc;
 	c->ending = true;
 	finish_tally(s, f);
@@ -253,6 +274,7 @@ int store_job_requeue(struct store *s, int64_t id)
 	s->tally.count[JOB_PENDING]++;
 	if (expires < s->tally.next_expiry_ms) s->tally.next_expiry_ms = expires;
 	s->tally.oldest_id = 0;
+	store_floor_lower(s, now);
 	s->wake = true;
 	return 0;
 }
@@ -267,6 +289,7 @@ static int requeue_one(struct store *s, int64_t id)
 	if (row.state == JOB_FAILED) return store_job_requeue(s, id);
 	if (row.state != JOB_PENDING || store_claim_find(s, id)) return ERR_STATE;
 	if (row.due_ms <= now) return 0;
+	store_floor_lower(s, now);
 	s->wake = true;
 	rc = store_write(s, SQL_DUE_NOW, "ii", id, now);
 	return rc < 0 ? rc : 0;

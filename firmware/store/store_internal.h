@@ -19,7 +19,7 @@
 #define STORE_CORRUPT "postern.db.corrupt-"
 #define STORE_RESERVE "reserve"
 
-#define STORE_VERSION     1 /* PRAGMA user_version of the schema this program writes */
+#define STORE_VERSION     2 /* PRAGMA user_version of the schema this program writes */
 #define STORE_PAGE        4096
 #define STORE_HEAP_BYTES  LIMIT_store_heap
 #define STORE_STACK_BYTES (128 * 1024)
@@ -30,7 +30,9 @@
 #define STORE_WAL_PAGES   256 /* checkpoint when the WAL has so many */
 #define STORE_WAL_BYTES                                                                                      \
 	LIMIT_store_wal_bytes /* what the WAL can grow to: those, a full group, a job of 1 MB */
-#define STORE_SRC_CHUNK 32768 /* an original is kept in rows of so many bytes */
+/* An original is kept in rows of so many bytes. The first may be shorter: then it fills up the page on which the
+ * original before it ends. */
+#define STORE_SRC_CHUNK 32768
 
 /* Rows of a job in other tables have the job's id in the upper bits of their rowid: they lie together, in the
  * order of jobs, without an index of their own. */
@@ -60,11 +62,25 @@ enum store_trouble {
 	STORE_TROUBLE_CORRUPT /* salvage */
 };
 
+/* Of a job's row: what its end depends on, and only its end changes while it is claimed. */
+struct store_try {
+	enum job_state state;
+	int64_t rcpt_count, first_failure_ms, try_n, try_started_ms, settled;
+};
+
 struct store_claim_slot {
 	int64_t id;  /* 0: free */
+	bool known;  /* row is as it stands in the database */
 	bool fresh;  /* made in the group that is running: undone with it */
 	bool ending; /* a finish in the group that is running: freed when it is committed */
 	bool unsure; /* a finish of it failed in a way that may have reached flash nevertheless */
+	struct store_try row;
+};
+
+/* Where a provider's next claim begins: no job is due before, of this priority, that is not claimed already. */
+struct store_floor {
+	char provider[64];
+	int64_t due_ms[JOB_PRIORITY_COUNT];
 };
 
 struct store_hold_slot {
@@ -80,6 +96,7 @@ struct store_tally {
 	int64_t last_success_ms;
 	int64_t oldest_id, oldest_ms; /* oldest_id 0: not known, -1: none */
 	int64_t used_bytes;           /* pages in use, with an estimate of what this group adds */
+	int64_t src_room;             /* bytes free on the last page of src; -1: not known */
 };
 
 struct store {
@@ -111,6 +128,8 @@ struct store {
 	struct store_claim_slot claims[STORE_CLAIMS];
 	size_t claims_used;
 	struct store_hold_slot holds[STORE_HOLDS];
+	struct store_floor floors[STORE_HOLDS];
+	size_t floor_turn; /* which is given up for another provider */
 	void (*work_fn)(void *arg);
 	void *work_arg;
 
@@ -137,6 +156,8 @@ struct store {
 
 /* ---- store.c ---- */
 struct store_claim_slot *store_claim_find(struct store *s, int64_t id);
+/* A job that is not claimed is due from then on: claims must see it. 0: any. */
+void store_floor_lower(struct store *s, int64_t due_ms);
 /* The store gets on. An error: what takes long breaks off. */
 int store_progress(struct store *s);
 /* Puts an operation that is not done yet behind all others. */
@@ -218,16 +239,22 @@ int store_job_remove(struct store *s, int64_t id, enum job_state state);
 int store_event_add(struct store *s, int64_t job_id, int64_t now_ms, struct str json, int64_t *seq);
 /* The result of a job that has ended, once more. */
 int store_event_again(struct store *s, int64_t job_id, struct str message_id, enum job_state state);
+int store_src_put(struct store *s, int64_t id, struct str src);
 /* Bytes of an original from an offset; *len 0 at its end. */
 int store_src_get(struct store *s, int64_t id, size_t at, char *bytes, size_t cap, size_t *len);
-uint64_t store_sum(uint64_t sum, const void *bytes, size_t len);
+/* The sum of an original, also in pieces of a multiple of 8 bytes; and as version 1 made it. */
 #define STORE_SUM_START 14695981039346656037u
+uint64_t store_sum(uint64_t sum, const void *bytes, size_t len);
+uint64_t store_sum_old(uint64_t sum, const void *bytes, size_t len);
 int store_continue_clock_step(struct store *s);
 
 /* ---- store_space.c ---- */
 void store_space_measure(struct store *s);
+int64_t store_space_pages(struct store *s);
 /* Room for a submission of so many bytes? Errors: ERR_FULL, ERR_NO_SPACE. */
 int store_space_admit(struct store *s, int64_t bytes);
+/* Room for what is good to know, but not needed? */
+bool store_space_is_ample(const struct store *s);
 /* Is there room to write down how an attempt ends? Without it nothing may be sent: it would be sent again and
  * again. */
 bool store_space_can_finish(const struct store *s);

@@ -3,16 +3,6 @@
 
 #include "store/store_internal.h"
 
-uint64_t store_sum(uint64_t sum, const void *bytes, size_t len)
-{
-	const unsigned char *p = bytes;
-
-	/* FNV-1a: finds damage by chance, not by intent. */
-	for (size_t i = 0; i < len; i++)
-		sum = (sum ^ p[i]) * 1099511628211u;
-	return sum;
-}
-
 int store_missing(struct store *s)
 {
 	/* Once: if a salvage does not help, the next one will not either. */
@@ -43,18 +33,6 @@ static void to_text(struct buf *b, const struct job *job)
 		buf_str(b, job->rcpts[i].address.addr);
 		if (b->cut) b->ptr[b->len = len] = '\0';
 	}
-}
-
-static int src_put(struct store *s, int64_t id, struct str src)
-{
-	int rc = 0;
-
-	for (size_t at = 0, n = 0; rc >= 0 && at < src.len; at += STORE_SRC_CHUNK, n++) {
-		size_t len = src.len - at < STORE_SRC_CHUNK ? src.len - at : STORE_SRC_CHUNK;
-		rc = store_write(s, SQL_SRC_PUT, "ib", STORE_SRC_KEY(id, n), (const void *)(src.ptr + at),
-				 len);
-	}
-	return rc;
 }
 
 /* One recipient is told by the job's row alone; more have a row each. */
@@ -91,7 +69,9 @@ static int job_put(struct store *s, const struct store_accept *a, int64_t id, in
 			     one ? job->rcpts[0].address.addr : STR(""), one ? STR("") : buf_view(&b),
 			     cut(job->subject, 255), job->user_id, job->template_id, job->campaign_id,
 			     job->email_type, job->source_app, job->related_model_id);
-	if (rc >= 0 && expires < s->tally.next_expiry_ms) s->tally.next_expiry_ms = expires;
+	if (rc < 0) return rc;
+	if (expires < s->tally.next_expiry_ms) s->tally.next_expiry_ms = expires;
+	store_floor_lower(s, due);
 	return rc;
 }
 
@@ -102,7 +82,7 @@ static int accept_new(struct store *s, struct store_accept *a)
 
 	if (rc >= 0) rc = job_put(s, a, id, now);
 	if (rc >= 0) rc = rcpts_put(s, id, a->job);
-	if (rc >= 0) rc = src_put(s, id, a->src);
+	if (rc >= 0) rc = store_src_put(s, id, a->src);
 	if (rc >= 0)
 		rc = store_write(s, SQL_IDENT_PUT, "ssibii", a->job->tenant_id, a->message_id, id,
 				 (const void *)a->job->digest, (size_t)DIGEST_SHA256_BYTES, I64(0), I64(0));
@@ -185,29 +165,6 @@ int store_op_accept(struct store *s, struct store_accept *first)
 
 /* ---- claim ---- */
 
-int store_src_get(struct store *s, int64_t id, size_t at, char *bytes, size_t cap, size_t *len)
-{
-	*len = 0;
-	while (*len < cap) {
-		sqlite3_stmt *st;
-		size_t from = (at + *len) % STORE_SRC_CHUNK;
-		int rc =
-			store_row(s, SQL_SRC_GET, &st, "i", STORE_SRC_KEY(id, (at + *len) / STORE_SRC_CHUNK));
-
-		if (rc < 0) return rc;
-		if (rc == 0) break;
-		const char *chunk = sqlite3_column_blob(st, 0);
-		size_t have = (size_t)sqlite3_column_bytes(st, 0);
-		size_t n = from < have ? have - from : 0;
-		if (n > cap - *len) n = cap - *len;
-		if (n) memcpy(bytes + *len, chunk + from, n);
-		store_end(st);
-		*len += n;
-		if (n == 0 || have < STORE_SRC_CHUNK) break;
-	}
-	return 0;
-}
-
 static int rcpts_settled(struct store *s, struct store_claimed *c)
 {
 	sqlite3_stmt *st;
@@ -220,7 +177,7 @@ static int rcpts_settled(struct store *s, struct store_claimed *c)
 	return rc;
 }
 
-static int claimed_row(struct store *s, struct store_claimed *c, uint64_t *sum, bool *settled)
+static int claimed_row(struct store *s, struct store_claimed *c, uint64_t *sum, struct store_try *row)
 {
 	sqlite3_stmt *st;
 	int rc = store_row(s, SQL_CLAIM_JOB, &st, "i", c->id);
@@ -234,7 +191,12 @@ static int claimed_row(struct store *s, struct store_claimed *c, uint64_t *sum, 
 	store_column(st, 5, c->message_id, sizeof c->message_id);
 	c->src_len = (size_t)sqlite3_column_int64(st, 6);
 	*sum = (uint64_t)sqlite3_column_int64(st, 7);
-	*settled = sqlite3_column_int64(st, 8) > 0;
+	*row = (struct store_try){.state = JOB_PENDING,
+				  .rcpt_count = sqlite3_column_int64(st, 9),
+				  .first_failure_ms = c->first_failure_ms,
+				  .try_n = sqlite3_column_int64(st, 10),
+				  .try_started_ms = sqlite3_column_int64(st, 11),
+				  .settled = sqlite3_column_int64(st, 8)};
 	store_end(st);
 	return 1;
 }
@@ -247,7 +209,8 @@ static int claim_src(struct store *s, struct store_claim *claim, struct store_cl
 	int rc = store_src_get(s, c->id, 0, src, c->src_len, &len);
 
 	if (rc < 0) return rc;
-	if (len == c->src_len && store_sum(STORE_SUM_START, src, len) == sum) {
+	if (len == c->src_len && (store_sum(STORE_SUM_START, src, len) == sum ||
+				  store_sum_old(STORE_SUM_START, src, len) == sum)) {
 		memset(src + len, 0, STORE_SRC_PAD);
 		claim->src_used += len + STORE_SRC_PAD;
 		c->src = src;
@@ -262,39 +225,53 @@ static int claim_src(struct store *s, struct store_claim *claim, struct store_cl
 }
 
 /* 1: filled in; 0: not this one. *full: it does not fit; unless it is the first it was left. */
-static int claim_one(struct store *s, int64_t id, struct store_claim *claim, bool *full)
+static int claim_one(struct store *s, int64_t id, struct store_claim *claim, struct store_claim_slot *slot,
+		     bool *full)
 {
 	struct store_claimed *c = &claim->jobs[claim->count];
 	uint64_t sum;
-	bool settled;
 
 	c->id = id;
 	c->src = NULL;
 	c->src_have = 0;
 	memset(c->rcpt_done, 0, sizeof c->rcpt_done);
-	int rc = claimed_row(s, c, &sum, &settled);
+	*slot = (struct store_claim_slot){.id = id, .known = true, .fresh = true};
+	int rc = claimed_row(s, c, &sum, &slot->row);
 	if (rc != 1) return rc;
 	*full = c->src_len > SIZE_MAX / 2 || claim->src_cap - claim->src_used < c->src_len + STORE_SRC_PAD;
 	if (*full && claim->count) return 0;
-	if (settled) rc = rcpts_settled(s, c);
+	if (slot->row.settled) rc = rcpts_settled(s, c);
 	if (rc >= 0) rc = *full ? 1 : claim_src(s, claim, c, sum);
 	return rc;
+}
+
+static struct store_floor *floor_of(struct store *s, struct str provider)
+{
+	for (size_t i = 0; i < STORE_HOLDS; i++) {
+		if (str_eq(str_from(s->floors[i].provider), provider)) return &s->floors[i];
+	}
+	struct store_floor *f = &s->floors[s->floor_turn++ % STORE_HOLDS];
+	memset(f, 0, sizeof *f);
+	str_copy(f->provider, sizeof f->provider, provider);
+	return f;
 }
 
 static int claim_priority(struct store *s, struct store_claim *c, enum job_priority p, int64_t now,
 			  bool *full)
 {
+	int64_t *floor = &floor_of(s, c->provider)->due_ms[p];
 	sqlite3_stmt *st;
-	int rc = store_query(s, SQL_CLAIM, &st, "sii", c->provider, I64(p), now);
+	int rc = store_query(s, SQL_CLAIM, &st, "siii", c->provider, I64(p), now, *floor);
 
 	while (rc >= 0 && !*full && c->count < c->cap && s->claims_used < STORE_CLAIMS &&
 	       (rc = store_step(s, st)) == 1) {
 		int64_t id = sqlite3_column_int64(st, 0);
 
+		*floor = sqlite3_column_int64(st, 1);
 		if (store_claim_find(s, id)) continue;
-		rc = claim_one(s, id, c, full);
+		rc = claim_one(s, id, c, &s->claims[s->claims_used], full);
 		if (rc != 1) continue;
-		s->claims[s->claims_used++] = (struct store_claim_slot){.id = id, .fresh = true};
+		s->claims_used++;
 		c->count++;
 	}
 	store_end(st);
@@ -304,6 +281,7 @@ static int claim_priority(struct store *s, struct store_claim *c, enum job_prior
 int store_op_claim(struct store *s, struct store_claim *c)
 {
 	int64_t now = hal_clock_wall_ms(NULL), due;
+	size_t used = s->claims_used;
 	bool full = false;
 	int rc = 0;
 
@@ -312,7 +290,12 @@ int store_op_claim(struct store *s, struct store_claim *c)
 	if (!store_space_can_finish(s)) return ERR_NO_SPACE;
 	for (int p = 0; rc >= 0 && !full && p < JOB_PRIORITY_COUNT && c->count < c->cap; p++)
 		rc = claim_priority(s, c, (enum job_priority)p, now, &full);
-	if (rc < 0) return rc;
+	if (rc < 0) {
+		/* All or none. */
+		s->claims_used = used;
+		store_floor_lower(s, 0);
+		return rc;
+	}
 	for (int p = 0; p < JOB_PRIORITY_COUNT && c->count == 0; p++) {
 		rc = store_number(s, SQL_CLAIM_NEXT, &due, "sii", c->provider, I64(p), now);
 		if (rc < 0) return rc;
@@ -327,6 +310,7 @@ int store_op_release(struct store *s, struct store_release *r)
 
 	if (c) {
 		*c = s->claims[--s->claims_used];
+		store_floor_lower(s, 0);
 		s->wake = true;
 	}
 	return 0;

@@ -225,33 +225,39 @@ int store_op_job_list(struct store *s, struct store_job_list *l)
 	return rc;
 }
 
+static void attempt_add(struct store_attempt_list *l, sqlite3_stmt *st, bool counted)
+{
+	if (l->count == l->cap || sqlite3_column_int64(st, 0) <= l->after) return;
+	struct store_attempt *a = &l->attempts[l->count++];
+	a->n = (unsigned)sqlite3_column_int(st, 0);
+	a->started_ms = sqlite3_column_int64(st, 1);
+	a->ended_ms = sqlite3_column_int64(st, 2);
+	a->next_ms = sqlite3_column_int64(st, 3);
+	a->counted = counted;
+	a->code = sqlite3_column_int(st, 4);
+	store_column(st, 5, a->host, sizeof a->host);
+	store_column(st, 6, a->text, sizeof a->text);
+	store_column(st, 7, a->log, sizeof a->log);
+}
+
+/* The earlier ones have a row each, the last one that counted is in the job's row, and a hold behind it only in
+ * its transcript. */
 int store_op_attempt_list(struct store *s, struct store_attempt_list *l)
 {
 	sqlite3_stmt *st;
 	int rc = store_query(s, SQL_ATTEMPT_LIST, &st, "ii", STORE_ATTEMPT_KEY(l->id, l->after + 1),
 			     STORE_ATTEMPT_KEY(l->id, STORE_ATTEMPT_KEYS - 1));
-	bool last = false;
 
 	l->count = 0;
-	while (rc >= 0 && l->count < l->cap) {
-		rc = store_step(s, st);
-		if (rc == 0 && !last) {
-			last = true; /* the last one is in the job's row */
-			rc = store_row(s, SQL_ATTEMPT_LAST, &st, "i", l->id);
-			if (rc == 0) return ERR_NOT_FOUND;
-			if (rc == 1 && (unsigned)sqlite3_column_int(st, 0) <= l->after) rc = 0;
-		}
-		if (rc != 1) break;
-		struct store_attempt *a = &l->attempts[l->count++];
-		*a = (struct store_attempt){.n = (unsigned)sqlite3_column_int(st, 0),
-					    .started_ms = sqlite3_column_int64(st, 1),
-					    .ended_ms = sqlite3_column_int64(st, 2),
-					    .next_ms = sqlite3_column_int64(st, 3),
-					    .counted = true,
-					    .code = sqlite3_column_int(st, 4)};
-		store_column(st, 5, a->host, sizeof a->host);
-		store_column(st, 6, a->text, sizeof a->text);
-	}
+	while (rc >= 0 && l->count < l->cap && (rc = store_step(s, st)) == 1)
+		attempt_add(l, st, true);
+	store_end(st);
+	if (rc >= 0) rc = store_row(s, SQL_ATTEMPT_LAST, &st, "i", l->id);
+	if (rc != 1) return rc < 0 ? rc : ERR_NOT_FOUND;
+	attempt_add(l, st, true);
+	store_end(st);
+	rc = store_row(s, SQL_HOLD_LAST, &st, "i", l->id);
+	if (rc == 1) attempt_add(l, st, false);
 	store_end(st);
 	return rc < 0 ? rc : 0;
 }

@@ -156,6 +156,10 @@ static int row_found(void *arg, const struct pages_row *r)
 	switch (r->columns) {
 	case JOB_COLUMNS: return job_put(v, r);
 	case 2: return key_plausible(r, 12) && c[1].type == PAGES_BLOB ? row_put(v, SQL_SALVAGE_SRC, r) : 0;
+	case 3:
+		return key_plausible(r, 10) && is_int(&c[1], 0, INT64_MAX) && is_text(&c[2], 1, STORE_LOG_MAX)
+			       ? row_put(v, SQL_SALVAGE_LOG, r)
+			       : 0;
 	case 4:
 		return !r->doubtful && r->rowid > 0 && r->rowid < ID_MAX && is_int(&c[1], 1, ID_MAX) &&
 				       is_text(&c[3], 1, 4096)
@@ -177,17 +181,18 @@ static int row_found(void *arg, const struct pages_row *r)
 
 /* ---- step 1: what belongs together ---- */
 
-static int src_sum(struct store *s, int64_t id, int64_t *len, uint64_t *sum)
+static int src_sum(struct store *s, int64_t id, int64_t *len, uint64_t *sum, uint64_t *old)
 {
 	size_t n;
 
 	*len = 0;
-	*sum = STORE_SUM_START;
+	*sum = *old = STORE_SUM_START;
 	do {
 		int rc = store_src_get(s, id, (size_t)*len, s->text, sizeof s->text, &n);
 
 		if (rc < 0) return rc;
 		*sum = store_sum(*sum, s->text, n);
+		*old = store_sum_old(*old, s->text, n);
 		*len += (int64_t)n;
 	} while (n);
 	return 0;
@@ -210,7 +215,7 @@ static int check_jobs(struct salvage *v)
 	struct store *s = v->s;
 	sqlite3_stmt *st;
 	int64_t id = 0, len;
-	uint64_t sum;
+	uint64_t sum, old;
 	int rc;
 
 	while ((rc = store_row(s, SQL_SALVAGE_WALK, &st, "i", id)) == 1) {
@@ -220,8 +225,8 @@ static int check_jobs(struct salvage *v)
 		uint64_t want_sum = (uint64_t)sqlite3_column_int64(st, 3);
 		store_end(st);
 		if (rcpts > 1) rc = fill_rcpts(s, id, rcpts);
-		if (rc >= 0) rc = src_sum(s, id, &len, &sum);
-		if (rc >= 0 && (len != want_len || sum != want_sum)) {
+		if (rc >= 0) rc = src_sum(s, id, &len, &sum, &old);
+		if (rc >= 0 && (len != want_len || (sum != want_sum && old != want_sum))) {
 			if (pending)
 				rc = store_job_give_up(s, id, JOB_REASON_BAD, WHY_SRC, (struct str){NULL, 0});
 			if (rc >= 0) rc = store_write(s, SQL_SALVAGE_NO_SRC, "i", id);
@@ -242,13 +247,13 @@ static int add_stub(struct salvage *v, int64_t id, const char *tenant, const cha
 	struct store *s = v->s;
 	int64_t now = hal_clock_wall_ms(NULL), len, rcpts, yes;
 	char provider[64] = "default";
-	uint64_t sum;
+	uint64_t sum, old;
 	sqlite3_stmt *st;
 	int rc = store_row(s, SQL_SALVAGE_PROVIDER, &st, "");
 
 	if (rc == 1) store_column(st, 0, provider, sizeof provider);
 	if (st) store_end(st);
-	if (rc >= 0) rc = src_sum(s, id, &len, &sum);
+	if (rc >= 0) rc = src_sum(s, id, &len, &sum, &old);
 	if (rc >= 0) rc = store_number(s, SQL_SALVAGE_RCPTS, &rcpts, "i", STORE_RCPT_KEY(id, 0));
 	if (rc < 0) return rc;
 	int sent = store_number(s, SQL_SALVAGE_SENT, &yes, "i", id);
@@ -297,6 +302,7 @@ static int put_in_order(struct salvage *v)
 	if (rc >= 0) rc = store_write(s, SQL_SALVAGE_ORPHANS, "");
 	if (rc >= 0) rc = store_write(s, SQL_SALVAGE_ORPHANS_2, "");
 	if (rc >= 0) rc = store_write(s, SQL_SALVAGE_ORPHANS_3, "");
+	if (rc >= 0) rc = store_write(s, SQL_SALVAGE_ORPHANS_4, "");
 	if (rc >= 0) rc = store_count(s);
 	if (rc >= 0) rc = store_number(s, SQL_SALVAGE_LAST, &last, "");
 	if (rc < 0) return rc;

@@ -32,9 +32,13 @@ static const char schema_1[] =
 	"CREATE TABLE ident(tenant_id TEXT,message_id TEXT,job_id INTEGER,digest BLOB,gone_ms INTEGER,"
 	"gone_state INTEGER,PRIMARY KEY(tenant_id,message_id)) WITHOUT ROWID;";
 
+/* Transcripts have the key of their attempt, that of the last hold number 0. Apart from both, for they are long,
+ * and the job's page would not hold them. */
+static const char schema_2[] = "CREATE TABLE log(id INTEGER PRIMARY KEY,at_ms INTEGER,text TEXT);";
+
 /* Step n leads from version n to n + 1. A step keeps the database readable by the program before it: it adds
  * tables, indexes, and columns at the end; store_pages.c must know the number of columns. */
-static const char *const migrations[STORE_VERSION] = {schema_1};
+static const char *const migrations[STORE_VERSION] = {schema_1, schema_2};
 
 #define PROGRESS_STEPS 10000 /* of SQLite's machine: a few ms of a slow processor */
 
@@ -233,7 +237,7 @@ static int count_ids(struct store *s, struct store_tally *t)
 
 int store_count(struct store *s)
 {
-	struct store_tally t = {.next_expiry_ms = INT64_MAX};
+	struct store_tally t = {.next_expiry_ms = INT64_MAX, .src_room = -1};
 	int64_t last, next;
 	int rc = count_ids(s, &t);
 
@@ -246,6 +250,10 @@ int store_count(struct store *s)
 	if (rc >= 0 && last) rc = store_number(s, SQL_UPDATED, &t.last_success_ms, "i", last);
 	if (rc < 0) return rc;
 	s->tally = t;
+	/* Perhaps it is another database than before. */
+	for (size_t i = 0; i < s->claims_used; i++)
+		s->claims[i].known = false;
+	store_floor_lower(s, 0);
 	store_space_measure(s);
 	return 0;
 }

@@ -35,11 +35,16 @@ static int64_t pages_used(struct store *s, int64_t *free_pages)
 	return pages - *free_pages;
 }
 
-void store_space_measure(struct store *s)
+int64_t store_space_pages(struct store *s)
 {
 	int64_t free_pages;
 
-	s->tally.used_bytes = pages_used(s, &free_pages) * STORE_PAGE;
+	return pages_used(s, &free_pages);
+}
+
+void store_space_measure(struct store *s)
+{
+	s->tally.used_bytes = store_space_pages(s) * STORE_PAGE;
 }
 
 /* What the database may hold when submissions stop. The reserve counts once: it is the file, or what the
@@ -97,6 +102,12 @@ int store_space_admit(struct store *s, int64_t bytes)
 	s->full = false;
 	s->tally.used_bytes += bytes - FINISH_BYTES * s->tally.count[JOB_PENDING];
 	return 0;
+}
+
+bool store_space_is_ample(const struct store *s)
+{
+	return !s->over && !s->stuck && (s->reserve_there || s->config.reserve_bytes <= 0) &&
+	       s->tally.used_bytes <= budget(s);
 }
 
 bool store_space_can_finish(const struct store *s)

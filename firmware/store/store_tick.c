@@ -38,6 +38,7 @@ int store_job_remove(struct store *s, int64_t id, enum job_state state)
 	if (rc >= 0) rc = store_write(s, SQL_REMOVE_JOB, "i", id);
 	if (rc >= 0) rc = store_write(s, SQL_REMOVE_SRC, "i", STORE_SRC_KEY(id, 0));
 	if (rc >= 0 && rcpts) rc = store_write(s, SQL_REMOVE_RCPT, "i", STORE_RCPT_KEY(id, 0));
+	if (rc >= 0) rc = store_write(s, SQL_REMOVE_LOG, "i", STORE_ATTEMPT_KEY(id, 0));
 	if (rc >= 0 && attempts) rc = store_write(s, SQL_REMOVE_ATTEMPT, "i", STORE_ATTEMPT_KEY(id, 0));
 	if (rc >= 0)
 		rc = store_write(s, SQL_IDENT_GONE, "zziii", tenant, message, id, hal_clock_wall_ms(NULL),
@@ -379,6 +380,7 @@ int store_op_clock_stepped(struct store *s, struct store_clock_stepped *c)
 	int rc = clock_load(s, &m);
 
 	if (c->now_ms) now = c->now_ms;
+	store_floor_lower(s, 0);
 	/* One that failed on its way, this one or another, goes on. */
 	if (rc >= 0 && m.delta) rc = clock_move(s, &m);
 	if (rc >= 0 && c->delta_ms && (!c->serial || m.serial != c->serial)) {
@@ -446,6 +448,7 @@ int store_op_hold(struct store *s, struct store_hold *h)
 		store_end(st);
 		for (unsigned i = 0; rc >= 0 && i < n; i++)
 			rc = store_write(s, SQL_DUE_NOW, "ii", ids[i], now);
+		if (n) store_floor_lower(s, now);
 		h->count += n;
 	}
 	s->wake |= h->count > 0;

@@ -4,6 +4,7 @@ import os
 import pty
 import signal
 import socket
+import sqlite3
 import stat
 import subprocess
 import threading
@@ -250,6 +251,29 @@ class CliTest(unittest.TestCase):
         for r in results:
             self.assertEqual((r["success"], r["max_retries"], r["message_id"]), (False, 3, "r1"))
             self.assertIn("451", r["error"])
+
+    def test_show_prints_transcripts(self):
+        sink = self.sink(replies={b"RCPT": [b"451 4.7.1 later"]})
+        g = self.gateway({"provider.default": smtp(sink), "retry": {"delays": "100ms", "jitter": "0"}})
+        id_ = g.api("POST", "/api/emails", JOB)[1]["id"]
+        self.assertEqual(g.wait_state(id_)["state"], "completed")
+        g.stop()
+        db = sqlite3.connect(os.path.join(g.data, "postern.db"))
+        for n in (1, 2):
+            db.execute("INSERT OR REPLACE INTO log VALUES(?, 0, ?)",
+                       (id_ << 10 | n, f"C: try {n}\nS: 451 4.7.1 \x1b[2J later\n"))
+        db.commit()
+        db.close()
+        g.start()
+        job = json.loads(g.cli("show", str(id_), "--json").stdout)
+        self.assertEqual([a["transcript"].split("\n")[0] for a in job["attempts"]], ["C: try 1", "C: try 2"])
+        lines = g.cli("show", str(id_)).stdout.split("\n")
+        for n in (1, 2):
+            at = lines.index(f"       C: try {n}")
+            self.assertRegex(lines[at + 1], r"^       S: 451 4\.7\.1 \S+\[2J later$", "escaped, below its attempt")
+            above = [line for line in lines[:at] if line.startswith("  ") and line[2].isdigit()]
+            self.assertTrue(above[-1].startswith(f"  {n}  "), lines)
+        self.assertNotIn("\x1b", "".join(lines))
 
     def test_a_failed_job_says_why(self):
         sink = self.sink(replies={b"RCPT": [None, b"550 5.1.1 nobody", b"451 4.7.1 later"]})

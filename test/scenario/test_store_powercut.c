@@ -9,6 +9,7 @@
 #include <stdint.h>
 #include <stddef.h>
 #include <cmocka.h>
+#include <sqlite3.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -261,11 +262,76 @@ static void test_cut_while_recovering(void **state)
 	print_message("%u power cuts in a row of two\n", runs);
 }
 
+/* ---- a database of version 1 ---- */
+
+static void downgrade_boot(void *arg)
+{
+	char path[512];
+	sqlite3 *db;
+
+	(void)arg;
+	assert_int_equal(hal_storage_open("data"), 0);
+	assert_int_equal(hal_storage_path("postern.db", path, sizeof path), 0);
+	assert_int_equal(sqlite3_open_v2(path, &db, SQLITE_OPEN_READWRITE, hal_storage_vfs()), SQLITE_OK);
+	assert_int_equal(sqlite3_exec(db,
+				      "PRAGMA locking_mode=EXCLUSIVE; PRAGMA synchronous=FULL;"
+				      "DROP TABLE log; PRAGMA user_version=1",
+				      NULL, NULL, NULL),
+			 SQLITE_OK);
+	assert_int_equal(sqlite3_close(db), SQLITE_OK);
+	hal_storage_close();
+}
+
+static void migrate_boot(void *arg)
+{
+	(void)arg;
+	assert_int_equal(open_world(), 0);
+	store_close(the);
+	hal_storage_close();
+}
+
+/* Its ledger is full of jobs, and it waits to be migrated. */
+static void make_version_1(void)
+{
+	struct sim_config c = boot_config(1);
+
+	start_over();
+	assert_int_equal(sim_run(&c, work_boot, NULL).end, SIM_FINISHED);
+	assert_int_equal(sim_run(&c, downgrade_boot, NULL).end, SIM_FINISHED);
+}
+
+static void test_cut_while_migrating(void **state)
+{
+	struct sim_config c = boot_config(1);
+	unsigned runs = 0;
+
+	(void)state;
+	make_version_1();
+	uint64_t points = sim_run(&c, migrate_boot, NULL).disk_ops;
+	assert_true(points > 3);
+	for (int damage = SIM_DAMAGE_DROP; damage <= SIM_DAMAGE_TEAR; damage++) {
+		for (uint64_t p = 1; p <= points; p++, runs++) {
+			make_version_1();
+			c.faults.disk.cut_at_op = p;
+			c.faults.disk.damage = (enum sim_damage)damage;
+			assert_int_equal(sim_run(&c, migrate_boot, NULL).end, SIM_POWER_CUT);
+			c.faults.disk.cut_at_op = 0;
+			struct sim_result r = sim_run(&c, check_boot, NULL);
+			if (r.end != SIM_FINISHED)
+				fail_msg("cut at op %llu damage %d: %s", (unsigned long long)p, damage,
+					 sim_end_text(r.end));
+			assert_int_equal(ledger->checked, 1);
+		}
+	}
+	print_message("%u power cuts while it migrates\n", runs);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_every_point),
 		cmocka_unit_test(test_cut_while_recovering),
+		cmocka_unit_test(test_cut_while_migrating),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

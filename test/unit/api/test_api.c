@@ -12,7 +12,9 @@
 #include "api/api_front.h"
 #include "gateway_kit.h"
 #include "hal_clock.h"
+#include "hal_storage.h"
 #include "hal_thread.h"
+#include "store_kit.h"
 
 #define JOB "\"to\":[\"user@example.com\"],\"subject\":\"s\",\"body_content\":\"x\""
 
@@ -246,6 +248,66 @@ static void test_pages(void **state)
 {
 	(void)state;
 	gateway_kit_run(GATEWAY_KIT_INI, pages, NULL, 0);
+}
+
+/* ---- transcripts ---- */
+
+#define TRIES 60
+
+/* What an earlier boot left: a job that was tried very often, with a long transcript each time; the last time did
+ * not count. */
+static void leave_transcripts(void *arg)
+{
+	struct store_config config = kit_config();
+	struct store_claimed claimed;
+	struct store_finish f;
+	struct store *store;
+	char log[STORE_LOG_MAX + 1];
+
+	(void)arg;
+	assert_int_equal(hal_storage_open("data"), 0);
+	assert_int_equal(store_open(&config, &store), 0);
+	assert_int_equal(kit_accept(store, "m1", "default", NULL), 0);
+	for (unsigned i = 0; i <= TRIES; i++) {
+		int n = sprintf(log, "C: MAIL\nS: 450 try %u \"later\"\n", i + 1);
+
+		sprintf(log + n, "%01500d\n", 0);
+		assert_int_equal(kit_claim(store, "default", &claimed), 1);
+		store_finish_init(&f);
+		f.id = claimed.id;
+		f.counted = i < TRIES;
+		f.reason = JOB_REASON_RETRY; /* a job that is held becomes due at the start */
+		f.due_ms = hal_clock_wall_ms(NULL) + (i < TRIES ? 0 : 86400000);
+		f.text = "450 later";
+		f.log = str_from(log);
+		f.started_ms = f.ended_ms = hal_clock_wall_ms(NULL);
+		assert_int_equal(store_do(store, &f.op), 0);
+	}
+	store_close(store);
+	hal_storage_close();
+}
+
+static void read_transcripts(void *arg)
+{
+	char piece[64];
+
+	(void)arg;
+	assert_int_equal(gateway_kit_http("GET", "/api/emails/1", NULL), 200);
+	assert_int_equal(count_of("\"transcript\":"), TRIES + 1);
+	for (unsigned i = 1; i <= TRIES + 1; i++) {
+		sprintf(piece, "C: MAIL\\nS: 450 try %u \\\"later\\\"\\n", i);
+		assert_int_equal(count_of(piece), 1);
+	}
+	assert_int_equal(count_of("\"counted\":false"), 1);
+}
+
+static void test_transcripts(void **state)
+{
+	struct sim_config config = sim_config_default(7);
+
+	(void)state;
+	assert_int_equal(sim_run(&config, leave_transcripts, NULL).end, SIM_FINISHED);
+	gateway_kit_run(GATEWAY_KIT_INI, read_transcripts, NULL, 0);
 }
 
 static void cancel(void *arg)
@@ -513,6 +575,7 @@ int main(void)
 		cmocka_unit_test_setup(test_identity, setup),
 		cmocka_unit_test_setup(test_sizes, setup),
 		cmocka_unit_test_setup(test_pages, setup),
+		cmocka_unit_test_setup(test_transcripts, setup),
 		cmocka_unit_test_setup(test_cancel, setup),
 		cmocka_unit_test_setup(test_peers, setup),
 		cmocka_unit_test_setup(test_types, setup),

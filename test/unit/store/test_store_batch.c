@@ -12,6 +12,7 @@
 #include "hal_storage.h"
 #include "hal_thread.h"
 #include "sim/sim.h"
+#include "sim/sim_world.h"
 #include "store_kit.h"
 
 #define CAP 16
@@ -139,6 +140,165 @@ static void test_exactly_full(void **state)
 	assert_int_equal(claim_some(CAP, 2000 + 2 * STORE_SRC_PAD), 2);
 	assert_int_equal(claim.src_used, 2000 + 2 * STORE_SRC_PAD);
 	assert_int_equal(src[claim.src_used], 'x');
+}
+
+/* ---- whatever happens, a claim takes what is first ---- */
+
+#define MODEL_JOBS 60
+
+static struct model {
+	enum { GONE, WAITING, CLAIMED, FAILED } state;
+	int64_t id, due_ms;
+	int priority;
+} model[MODEL_JOBS];
+
+static uint32_t dice(uint32_t sides)
+{
+	static uint32_t x = 1;
+
+	x = x * 1664525u + 1013904223u;
+	return (x >> 8) % sides;
+}
+
+static bool model_before(const struct model *a, const struct model *b)
+{
+	return a->priority < b->priority || (a->priority == b->priority && a->due_ms < b->due_ms);
+}
+
+static bool model_is_due(const struct model *m)
+{
+	return m->state == WAITING && m->due_ms <= hal_clock_wall_ms(NULL);
+}
+
+/* This one may be claimed now: it is due, and none that is due comes before it. */
+static void model_claimed(int64_t id)
+{
+	struct model *c = NULL;
+
+	for (struct model *m = model; m < model + MODEL_JOBS; m++) {
+		if (m->state != GONE && m->id == id) c = m;
+	}
+	assert_non_null(c);
+	assert_true(model_is_due(c));
+	for (struct model *m = model; m < model + MODEL_JOBS; m++) {
+		if (model_is_due(m) && model_before(m, c))
+			fail_msg("job %d was claimed before job %d", (int)id, (int)m->id);
+	}
+	c->state = CLAIMED;
+}
+
+static void model_claim(void)
+{
+	size_t cap = 1 + dice(5);
+
+	claim_some(cap, sizeof src);
+	for (size_t i = 0; i < claim.count; i++)
+		model_claimed(claimed[i].id);
+	for (struct model *m = model; claim.count < cap && m < model + MODEL_JOBS; m++) {
+		if (model_is_due(m)) fail_msg("job %d was not claimed", (int)m->id);
+	}
+}
+
+static int64_t due_of(int64_t id)
+{
+	struct store_job seen;
+
+	assert_int_equal(kit_get(s, id, &seen), 0);
+	return seen.due_ms;
+}
+
+static void model_accept(struct model *m)
+{
+	char name[32];
+	static int count;
+
+	sprintf(name, "model-%d", count++);
+	kit_job_make(&job, name, 1, 50);
+	job.job.priority = (enum job_priority)dice(JOB_PRIORITY_COUNT);
+	m->state = WAITING;
+	m->priority = job.job.priority;
+	if (dice(4) == 0) job.job.send_at_ms = hal_clock_wall_ms(NULL) + dice(100);
+	assert_int_equal(kit_accept_job(s, &job, "p", &m->id, NULL), 0);
+	m->due_ms = due_of(m->id);
+}
+
+static void model_end(struct model *m)
+{
+	struct store_release r;
+
+	switch (dice(4)) {
+	case 0:
+		store_release_init(&r);
+		r.id = m->id;
+		assert_int_equal(store_do(s, &r.op), 0);
+		m->state = WAITING;
+		break;
+	case 1:
+		m->due_ms = hal_clock_wall_ms(NULL) + dice(100) - 20;
+		assert_int_equal(kit_finish(s, m->id, JOB_PENDING, JOB_REASON_RETRY, m->due_ms), 0);
+		m->state = WAITING;
+		break;
+	case 2:
+		assert_int_equal(kit_finish(s, m->id, JOB_FAILED, JOB_REASON_REFUSED, 0), 0);
+		m->state = FAILED;
+		break;
+	default:
+		assert_int_equal(kit_finish(s, m->id, JOB_COMPLETED, JOB_REASON_NONE, 0), 0);
+		m->state = GONE;
+	}
+}
+
+static void model_requeue(struct model *m)
+{
+	struct store_requeue r;
+
+	store_requeue_init(&r);
+	r.id = m->id;
+	assert_int_equal(store_do(s, &r.op), 0);
+	m->state = WAITING;
+	m->due_ms = due_of(m->id);
+}
+
+static void test_claims_miss_nothing(void **state)
+{
+	(void)state;
+	memset(model, 0, sizeof model);
+	for (int i = 0; i < 6000; i++) {
+		struct model *m = &model[dice(MODEL_JOBS)];
+
+		if (dice(3) == 0) model_claim();
+		if (dice(5) == 0) hal_clock_sleep_until(hal_clock_in(dice(30)));
+		switch (m->state) {
+		case GONE: model_accept(m); break;
+		case CLAIMED: model_end(m); break;
+		case FAILED: model_requeue(m); break;
+		case WAITING: break;
+		}
+	}
+}
+
+/* The clock is set back, and nobody has told the store yet: what comes in now is due before all that was. */
+static void test_claims_when_the_clock_goes_back(void **state)
+{
+	struct store_requeue r;
+
+	(void)state;
+	hal_clock_sleep_until(hal_clock_in(10000));
+	accept_sized("a", 100);
+	accept_sized("b", 100);
+	assert_int_equal(claim_some(1, sizeof src), 1);
+	assert_int_equal(kit_finish(s, claimed[0].id, JOB_FAILED, JOB_REASON_REFUSED, 0), 0);
+	assert_int_equal(claim_some(1, sizeof src), 1);
+	sim_world.wall_offset_ms -= 5000;
+	accept_sized("c", 100);
+	assert_int_equal(claim_some(CAP, sizeof src), 1);
+	assert_string_equal(claimed[0].message_id, "c");
+	sim_world.wall_offset_ms -= 1000;
+	store_requeue_init(&r);
+	r.id = 1;
+	assert_int_equal(store_do(s, &r.op), 0);
+	assert_int_equal(claim_some(CAP, sizeof src), 1);
+	assert_string_equal(claimed[0].message_id, "a");
 }
 
 /* ---- handed in together ---- */
@@ -314,6 +474,8 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_cap_is_kept_over_priorities, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_what_does_not_fit_is_left, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_exactly_full, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_claims_miss_nothing, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_claims_when_the_clock_goes_back, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_one_group, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_more_than_a_group, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_claim_does_not_wait_for_the_commit, setup, teardown),
