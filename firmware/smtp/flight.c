@@ -137,6 +137,12 @@ void client_break_off(struct smtp *s, struct smtp_verdict v)
  * to remember, 0: it is not that. */
 static unsigned quirk_of(const struct smtp *s, const struct smtp_flight *f, int err, bool in_step)
 {
+	bool gone = err == ERR_CLOSED || err == ERR_RESET;
+
+	/* Nothing but its first chunk is due. */
+	if (f->content_said && !s->bdat_known && s->due_count == 1 && gone &&
+	    s->due[s->due_first].command == SMTP_CMD_BDAT)
+		return SMTP_QUIRK_NO_CHUNKING;
 	if (!flight_together(s) || client_is_ours(err)) return 0;
 	if (f->behind && !s->depth_known && (!f->answered || !in_step))
 		return err == ERR_TIMEOUT || !in_step ? SMTP_QUIRK_NO_DEPTH : 0;
@@ -295,7 +301,6 @@ static void on_bdat(struct smtp *s, struct smtp_flight *f)
 {
 	int class = s->reply.code / 100;
 
-	f->waits = false;
 	if (class == 3) {
 		out_of_step(s);
 	} else if (class == 2) {

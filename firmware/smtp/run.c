@@ -171,10 +171,7 @@ static bool command_content(struct smtp *s, struct smtp_flight *f)
 	if (!content_by_bdat(s, mail)) {
 		wire_command(s, SMTP_CMD_DATA, f, "DATA");
 		f->waits = f->content_said = true;
-	} else if (!s->bdat_known) {
-		wire_command(s, SMTP_CMD_BDAT, f, "BDAT 0");
-		f->waits = true;
-	} else if ((mail->size <= 0 || mail->size > SMTP_EAGER_BYTES) && f->due > 0) {
+	} else if (s->bdat_known && (mail->size <= 0 || mail->size > SMTP_EAGER_BYTES) && f->due > 0) {
 		return false;
 	} else {
 		client_enter(s, SMTP_CONTENT);

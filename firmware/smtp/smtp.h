@@ -25,8 +25,8 @@
  *   of them unanswered. RSET stands before a MAIL whose predecessor's end is not known: what a refused BDAT
  *   leaves behind is indeterminate (section 2). Content over SMTP_EAGER_BYTES waits for the replies to its
  *   envelope.
- * - The first BDAT of a connection is "BDAT 0", and its reply is waited for: a server that offers CHUNKING and
- *   does not know it must not take a mail's content for commands.
+ * - The first chunk of a connection is one byte, and its reply is waited for: a server that offers CHUNKING and
+ *   does not know it must not take a mail's content for commands. (Postfix refuses an empty one.)
  * At most SMTP_DUE_MAX replies are due at any time, so that they fit into any socket buffer and neither side
  * waits for the other to read.
  */
@@ -261,7 +261,7 @@ struct smtp_flight {
 	bool behind;              /* begun while one before it was not answered */
 	bool mail_said, answered; /* MAIL is out; something of it was answered */
 	bool content_said;        /* DATA or BDAT with content is out */
-	bool waits;               /* DATA's, the probe's or the lone dot's reply decides how it goes on */
+	bool waits;               /* DATA's or the lone dot's reply decides how it goes on */
 	bool lone;                /* a dot without content is out: its reply completes nothing */
 	bool stop;                /* no more commands: the mail ends when all replies are in */
 	bool ended;               /* nothing of it will be written any more */

@@ -75,7 +75,7 @@ static void test_round_trips(void **state)
 	/* The dot with the next mail's envelope. */
 	assert_int_equal(trips("PIPELINING", 2, 20), 21);
 	assert_int_equal(trips("PIPELINING", 8, 20), 21);
-	/* The first with its BDAT 0, then eight at a time. */
+	/* The first with its one byte first, then eight at a time. */
 	assert_int_equal(trips("PIPELINING,CHUNKING", 8, 32), 5);
 	/* More at a time is more than the window of this network holds. */
 	assert_int_equal(trips("PIPELINING,CHUNKING", 16, 32), 4);
@@ -104,8 +104,8 @@ static void test_flight_log(void **state)
 	assert_all_sent();
 	assert_string_equal(kit.peer.log,
 			    "EHLO gw.example.net\n"
-			    "MAIL FROM:<s1@example.com>\nRCPT TO:<r1@example.org>\nBDAT 0\n"
-			    "BDAT 14 LAST\nRSET\n"
+			    "MAIL FROM:<s1@example.com>\nRCPT TO:<r1@example.org>\nBDAT 1\n"
+			    "BDAT 13 LAST\nRSET\n"
 			    "MAIL FROM:<s2@example.com>\nRCPT TO:<r2@example.org>\nBDAT 14 LAST\n");
 	/* Another run: the end of the last is known, so nothing needs clearing. */
 	kit_many(1, 1, 0);

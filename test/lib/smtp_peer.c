@@ -336,6 +336,8 @@ static void on_bdat(struct session *c, const char *rest)
 	p->chunks++;
 	if (end == rest || (!last && *end != '\0')) violate(c, "BDAT %.50s", rest);
 	if (!c->chunking) p->content_len = 0;
+	/* As Postfix does. */
+	if (len == 0 && !last) violate(c, "a chunk of nothing");
 	c->chunking = true;
 	if ((script != NULL && script[0] >= '4') || !wanted) {
 		c->unclear = true;
