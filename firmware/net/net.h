@@ -94,12 +94,24 @@ enum net_tls_side { NET_TLS_CLIENT, NET_TLS_SERVER };
 struct net_tls_settings {
 	enum net_tls_side side;
 	bool insecure;       /* client: do not verify the server's certificate ([provider] tls_verify = no) */
-	const char *ca_path; /* client: whom to trust; not set: the system's bundle */
+	const char *ca_path; /* client: whom to trust; not set: the system's bundle. Server: when set, clients
+				  * must have a certificate that one of these issued */
 	const char *cert_path; /* own certificate, with its chain behind it; a server needs one */
 	const char *key_path;  /* its key; not set: in the file of cert_path */
+	bool tickets;          /* server: gives out session tickets, so that clients can resume */
+	bool no_tls13;         /* TLS 1.2 at most */
 };
 
-/* One for each provider, mailbox or listener; used by any number of connections and threads at once. */
+#define NET_TLS_SESSIONS 4 /* kept by a client's configuration for later connections */
+
+/* One for each provider, mailbox or listener; used by any number of connections and threads at once.
+ *
+ * A client's keeps the last sessions that servers gave (RFC 5077 tickets and session ids of TLS 1.2, RFC 8446 section
+ * 4.6.1 of TLS 1.3), NET_TLS_SESSIONS of them, for at most an hour, and offers one to the same host name again: a
+ * resumed handshake needs neither the certificate nor a signature. Each is offered once. A server that does not take
+ * it does a whole handshake; nobody notices. The certificate's judgement is that of the whole handshake, by this
+ * configuration; a new configuration has no sessions. Each takes about 0.5 KB and its ticket (mostly 0.2 KB, never
+ * more than 4 KB) of mbedTLS' heap. */
 struct net_tls_config {
 	uint64_t opaque[256];
 };
@@ -126,15 +138,19 @@ struct net_tls {
 
 /* Does the handshake over `below`, which from then on belongs to this stream (closing it closes both). On
  * failure `below` still belongs to the caller, and *why says which check failed. Client: host is the name
- * that the certificate must carry, and the SNI; never NULL. Server: host is NULL. While the clock is unset, a
+ * that the certificate must carry, and the SNI; never NULL. An address there must be in the certificate as an
+ * address, and there is no SNI (RFC 6066 section 3). Server: host is NULL. While the clock is unset, a
  * certificate that has ended before the clock's floor is refused, one that seems not to have begun is not;
  * everything else is checked as always. Errors: ERR_TLS (no common version or cipher, alert, broken record),
  * ERR_TLS_CERT, ERR_TIMEOUT, ERR_CLOSED, ERR_RESET, ERR_STOPPING, ERR_UNREACHABLE, ERR_NO_MEMORY. */
 int net_tls_start(struct net_tls *t, struct net_tls_config *c, struct hal_stream *below, const char *host,
 		  int64_t deadline_ms, struct buf *why);
 
-/* "TLSv1.3 TLS1-3-AES-128-GCM-SHA256", for transcripts. Never NULL. */
+/* "TLSv1.3 TLS1-3-AES-128-GCM-SHA256", with ", resumed" behind it when it was; for transcripts. */
 void net_tls_text(const struct net_tls *t, struct buf *out);
+
+/* Client: whether a kept session was taken up, so that there was no certificate to judge. */
+bool net_tls_resumed(const struct net_tls *t);
 
 /* ---- lines
  * -------------------------------------------------------------------------------------------------- */

@@ -1,2 +1,2 @@
 ROOM := net
-SRCS := ca.c dial.c line.c tls.c
+SRCS := ca.c dial.c judge.c line.c resume.c tls.c

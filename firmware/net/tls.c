@@ -1,11 +1,8 @@
 /* TLS as a stream over a stream. */
 #define MBEDTLS_ALLOW_PRIVATE_ACCESS /* the code of the alert that ended a handshake */
-#include <mbedtls/pk.h>
 #include <mbedtls/platform.h>
 #include <mbedtls/platform_time.h>
 #include <mbedtls/platform_util.h>
-#include <mbedtls/ssl.h>
-#include <mbedtls/x509_crt.h>
 #include <psa/crypto.h>
 #include <string.h>
 
@@ -14,32 +11,13 @@
 #include "hal_clock.h"
 #include "hal_entropy.h"
 #include "hal_thread.h"
-#include "net/ca.h"
-#include "net/net.h"
-
-struct config {
-	mbedtls_ssl_config ssl;
-	mbedtls_x509_crt own;
-	mbedtls_pk_context key;
-	struct ca_bundle ca;
-	bool verify;
-};
-
-struct session {
-	mbedtls_ssl_context ssl;
-	struct config *config;
-	struct hal_stream *below;
-	int64_t deadline; /* of the call under way */
-	int below_err;    /* why `below` did not do what mbedTLS wanted */
-	int send_err;     /* a record went out in part, or not at all: nothing may follow it */
-	bool clock_set;   /* handshake: the certificate's begin can be judged */
-	const char *host; /* handshake: whom we want to talk to */
-	struct buf *why;  /* handshake: what is wrong with the certificate */
-};
+#include "net/tls_internal.h"
 
 _Static_assert(sizeof(struct config) <= sizeof(((struct net_tls_config *)0)->opaque),
 	       "net_tls_config is too small");
 _Static_assert(sizeof(struct session) <= sizeof(((struct net_tls *)0)->opaque), "net_tls is too small");
+
+#define TICKET_LIFE_S 86400 /* of those that a server gives out */
 
 static struct hal_mutex ca_lock; /* one bundle is made at a time */
 static bool ready;
@@ -105,114 +83,6 @@ void net_close(void)
 	ready = false;
 }
 
-/* ---- judging the peer's certificate ---- */
-
-/* mbedTLS asks for the CAs that may have issued child; it frees what it is given. */
-static int find_issuers(void *arg, const mbedtls_x509_crt *child, mbedtls_x509_crt **out)
-{
-	const struct config *c = arg;
-	uint32_t hash = ca_name_hash((struct str){(const char *)child->issuer_raw.p, child->issuer_raw.len});
-	uint32_t at = 0;
-	struct str der;
-
-	*out = NULL;
-	while (ca_next(&c->ca, hash, &at, &der)) {
-		if (*out == NULL) {
-			*out = mbedtls_calloc(1, sizeof(**out));
-			if (*out == NULL) return MBEDTLS_ERR_X509_ALLOC_FAILED;
-			mbedtls_x509_crt_init(*out);
-		}
-		/* A CA that we cannot parse is one that we do not trust. */
-		mbedtls_x509_crt_parse_der_nocopy(*out, (const unsigned char *)der.ptr, der.len);
-	}
-	if (*out != NULL && (*out)->version == 0) {
-		mbedtls_x509_crt_free(*out);
-		mbedtls_free(*out);
-		*out = NULL;
-	}
-	return 0;
-}
-
-/* A certificate that stands in the CA file as it is may be used by the server itself: self-signed ones are
- * trusted so, also when they are no CA. */
-static bool is_pinned(const struct config *c, const mbedtls_x509_crt *crt)
-{
-	uint32_t hash = ca_name_hash((struct str){(const char *)crt->subject_raw.p, crt->subject_raw.len});
-	uint32_t at = 0;
-	struct str der;
-
-	while (ca_next(&c->ca, hash, &at, &der))
-		if (str_eq(der, (struct str){(const char *)crt->raw.p, crt->raw.len})) return true;
-	return false;
-}
-
-static void say(struct session *t, const char *text)
-{
-	buf_puts(t->why, t->why->len > 0 ? "; " : "the server's certificate was refused: ");
-	buf_puts(t->why, text);
-}
-
-static void say_date(struct session *t, const char *text, const mbedtls_x509_time *at)
-{
-	say(t, text);
-	buf_printf(t->why, " %04d-%02d-%02d", at->year, at->mon, at->day);
-}
-
-static void say_name(struct session *t, const mbedtls_x509_name *dn, const char *text)
-{
-	char name[160];
-	int len = mbedtls_x509_dn_gets(name, sizeof(name), dn);
-
-	say(t, text);
-	if (len > 0)
-		buf_escaped(t->why, (struct str){name, (size_t)len}, 100);
-	else
-		buf_puts(t->why, "(name too long)");
-}
-
-static void say_mismatch(struct session *t, const mbedtls_x509_crt *crt)
-{
-	const mbedtls_x509_sequence *alt = &crt->subject_alt_names;
-	int shown = 0;
-
-	for (; alt != NULL && shown < 3; alt = alt->next) {
-		/* dNSName, RFC 5280 section 4.2.1.6 */
-		if (alt->buf.p == NULL || (alt->buf.tag & 0x1f) != 2) continue;
-		if (shown++ == 0)
-			say(t, "it is for ");
-		else
-			buf_puts(t->why, ", ");
-		buf_escaped(t->why, (struct str){(const char *)alt->buf.p, alt->buf.len}, 64);
-	}
-	if (shown == 0) say_name(t, &crt->subject, "it is for ");
-	buf_printf(t->why, ", expected %s", t->host);
-}
-
-static void say_flags(struct session *t, const mbedtls_x509_crt *crt, uint32_t flags)
-{
-	if ((flags & MBEDTLS_X509_BADCERT_EXPIRED) != 0) say_date(t, "it expired on", &crt->valid_to);
-	if ((flags & MBEDTLS_X509_BADCERT_FUTURE) != 0)
-		say_date(t, "it is not valid before", &crt->valid_from);
-	if ((flags & MBEDTLS_X509_BADCERT_CN_MISMATCH) != 0) say_mismatch(t, crt);
-	if ((flags & MBEDTLS_X509_BADCERT_NOT_TRUSTED) != 0) say_name(t, &crt->issuer, "unknown issuer ");
-	if ((flags &
-	     (MBEDTLS_X509_BADCERT_BAD_MD | MBEDTLS_X509_BADCERT_BAD_PK | MBEDTLS_X509_BADCERT_BAD_KEY)) != 0)
-		say(t, "its key or signature is too weak");
-	if ((flags & (MBEDTLS_X509_BADCERT_KEY_USAGE | MBEDTLS_X509_BADCERT_EXT_KEY_USAGE)) != 0)
-		say(t, "it is not meant for servers");
-}
-
-static int on_verify(void *arg, mbedtls_x509_crt *crt, int depth, uint32_t *flags)
-{
-	struct session *t = arg;
-
-	if (!t->clock_set) *flags &= ~(uint32_t)MBEDTLS_X509_BADCERT_FUTURE;
-	if (depth == 0 && (*flags & MBEDTLS_X509_BADCERT_NOT_TRUSTED) != 0 && is_pinned(t->config, crt))
-		*flags &= ~(uint32_t)MBEDTLS_X509_BADCERT_NOT_TRUSTED;
-	if (t->config->verify) say_flags(t, crt, *flags);
-	return 0;
-}
-
 /* ---- configuration ---- */
 
 static bool is_set(const char *s)
@@ -271,6 +141,16 @@ static int load_own(struct config *c, const struct net_tls_settings *settings, s
 	return mbedtls_ssl_conf_own_cert(&c->ssl, &c->own, &c->key) == 0 ? 0 : ERR_NO_MEMORY;
 }
 
+static int give_tickets(struct config *c)
+{
+	if (mbedtls_ssl_ticket_setup(&c->tickets, random_bytes, NULL, MBEDTLS_CIPHER_AES_256_GCM,
+				     TICKET_LIFE_S) != 0)
+		return ERR_NO_MEMORY;
+	mbedtls_ssl_conf_session_tickets_cb(&c->ssl, mbedtls_ssl_ticket_write, mbedtls_ssl_ticket_parse,
+					    &c->tickets);
+	return 0;
+}
+
 static int configure(struct config *c, const struct net_tls_settings *settings, struct buf *why)
 {
 	bool client = settings->side == NET_TLS_CLIENT;
@@ -279,7 +159,13 @@ static int configure(struct config *c, const struct net_tls_settings *settings, 
 					MBEDTLS_SSL_TRANSPORT_STREAM, MBEDTLS_SSL_PRESET_DEFAULT) != 0)
 		return ERR_NO_MEMORY;
 	mbedtls_ssl_conf_rng(&c->ssl, random_bytes, NULL);
-	c->verify = client && !settings->insecure;
+	if (settings->no_tls13) mbedtls_ssl_conf_max_tls_version(&c->ssl, MBEDTLS_SSL_VERSION_TLS1_2);
+	/* A client takes tickets, and hears of those of TLS 1.3 while it reads. */
+	mbedtls_ssl_conf_tls13_enable_signal_new_session_tickets(
+		&c->ssl, client ? MBEDTLS_SSL_TLS1_3_SIGNAL_NEW_SESSION_TICKETS_ENABLED
+				: MBEDTLS_SSL_TLS1_3_SIGNAL_NEW_SESSION_TICKETS_DISABLED);
+	if (!client && settings->tickets && give_tickets(c) < 0) return ERR_NO_MEMORY;
+	c->verify = client ? !settings->insecure : is_set(settings->ca_path);
 	mbedtls_ssl_conf_authmode(&c->ssl, c->verify ? MBEDTLS_SSL_VERIFY_REQUIRED : MBEDTLS_SSL_VERIFY_NONE);
 	int rc = load_own(c, settings, why);
 	if (rc < 0 || !c->verify) return rc;
@@ -287,7 +173,7 @@ static int configure(struct config *c, const struct net_tls_settings *settings, 
 	rc = ca_open(&c->ca, settings->ca_path, why);
 	hal_mutex_unlock(&ca_lock);
 	if (rc < 0) return rc;
-	mbedtls_ssl_conf_ca_cb(&c->ssl, find_issuers, c);
+	mbedtls_ssl_conf_ca_cb(&c->ssl, judge_issuers, c);
 	return 0;
 }
 
@@ -301,6 +187,8 @@ int net_tls_config_init(struct net_tls_config *config, const struct net_tls_sett
 	mbedtls_ssl_config_init(&c->ssl);
 	mbedtls_x509_crt_init(&c->own);
 	mbedtls_pk_init(&c->key);
+	mbedtls_ssl_ticket_init(&c->tickets);
+	sessions_init(&c->sessions);
 	int rc = configure(c, settings, why);
 	if (rc < 0) {
 		if (why->len == 0) buf_printf(why, "TLS: %s", err_text(rc));
@@ -325,7 +213,8 @@ void net_tls_files_digest(const struct net_tls_settings *settings, unsigned char
 	digest_init(&d);
 	digest_file(&d, settings->cert_path);
 	digest_file(&d, settings->key_path);
-	if (settings->side == NET_TLS_CLIENT && !settings->insecure) ca_digest(&d, settings->ca_path);
+	if (settings->side == NET_TLS_CLIENT ? !settings->insecure : is_set(settings->ca_path))
+		ca_digest(&d, settings->ca_path);
 	digest_finish(&d, out);
 }
 
@@ -336,6 +225,8 @@ void net_tls_config_close(struct net_tls_config *config)
 	mbedtls_ssl_config_free(&c->ssl);
 	mbedtls_x509_crt_free(&c->own);
 	mbedtls_pk_free(&c->key);
+	mbedtls_ssl_ticket_free(&c->tickets);
+	sessions_close(&c->sessions);
 	ca_close(&c->ca);
 }
 
@@ -375,7 +266,8 @@ static int tls_err(struct session *t, int rc)
 			return ERR_TIMEOUT;
 		return t->below_err;
 	case MBEDTLS_ERR_SSL_RECEIVED_NEW_SESSION_TICKET:
-		/* TLS 1.3 tickets arrive as "errors" of a read. Resumption would keep the session here. */
+		/* TLS 1.3 tickets arrive as "errors" of a read. */
+		sessions_keep(t);
 		return 0;
 	case MBEDTLS_ERR_SSL_PEER_CLOSE_NOTIFY:
 	case MBEDTLS_ERR_SSL_CONN_EOF: return ERR_CLOSED;
@@ -496,6 +388,33 @@ static int handshake(struct session *t)
 	return err;
 }
 
+/* Whom we want, for mbedTLS' check of the certificate and for the server. A session from before saves most of it. */
+static int aim(struct session *t, const char *host)
+{
+	struct digest d;
+
+	CHECK(host != NULL);
+	t->host = host;
+	digest_init(&d);
+	digest_add(&d, host, strlen(host));
+	digest_finish(&d, t->host_digest);
+	/* RFC 6066 section 3: literal addresses are not permitted in SNI. mbedTLS would send them, so it does not get
+	 * them; judge_certificate looks for them. */
+	bool literal = hal_addr_parse(host, 0, &t->address) == 0;
+	if (!literal) t->address.family = HAL_FAMILY_NONE;
+	if (mbedtls_ssl_set_hostname(&t->ssl, literal ? NULL : host) != 0) return ERR_NO_MEMORY;
+	sessions_offer(t);
+	return 0;
+}
+
+/* A kept session has no certificate of the peer, so a connection that has one has seen a whole handshake. */
+static void shake_ended(struct session *t)
+{
+	t->resumed = mbedtls_ssl_get_peer_cert(&t->ssl) == NULL;
+	/* TLS 1.2 gives its ticket in the handshake, TLS 1.3 later. */
+	if (mbedtls_ssl_get_version_number(&t->ssl) == MBEDTLS_SSL_VERSION_TLS1_2) sessions_keep(t);
+}
+
 int net_tls_start(struct net_tls *tls, struct net_tls_config *config, struct hal_stream *below,
 		  const char *host, int64_t deadline_ms, struct buf *why)
 {
@@ -510,21 +429,17 @@ int net_tls_start(struct net_tls *tls, struct net_tls_config *config, struct hal
 	t->config = c;
 	t->below = below;
 	t->deadline = deadline_ms;
-	t->host = host;
 	t->why = &own_why;
 	(void)hal_clock_wall_ms(&t->clock_set);
 	mbedtls_ssl_init(&t->ssl);
-	/* The host name always: mbedTLS checks it, and it tells the server whom we want. */
 	int rc = mbedtls_ssl_setup(&t->ssl, &c->ssl) == 0 ? 0 : ERR_NO_MEMORY;
-	if (rc == 0 && c->ssl.endpoint == MBEDTLS_SSL_IS_CLIENT) {
-		CHECK(host != NULL);
-		rc = mbedtls_ssl_set_hostname(&t->ssl, host) == 0 ? 0 : ERR_NO_MEMORY;
-	}
+	if (rc == 0 && c->ssl.endpoint == MBEDTLS_SSL_IS_CLIENT) rc = aim(t, host);
 	if (rc == 0) {
-		mbedtls_ssl_set_verify(&t->ssl, on_verify, t);
+		mbedtls_ssl_set_verify(&t->ssl, judge_certificate, t);
 		mbedtls_ssl_set_bio(&t->ssl, t, below_send, below_recv, NULL);
 		rc = handshake(t);
 	}
+	if (rc == 0 && c->ssl.endpoint == MBEDTLS_SSL_IS_CLIENT) shake_ended(t);
 	buf_puts(why, own_why.len > 0 || rc == 0 ? own_why.ptr : err_text(rc));
 	t->why = NULL;
 	t->host = NULL;
@@ -536,5 +451,11 @@ void net_tls_text(const struct net_tls *tls, struct buf *out)
 {
 	const struct session *t = (const struct session *)(const void *)tls->opaque;
 
-	buf_printf(out, "%s %s", mbedtls_ssl_get_version(&t->ssl), mbedtls_ssl_get_ciphersuite(&t->ssl));
+	buf_printf(out, "%s %s%s", mbedtls_ssl_get_version(&t->ssl), mbedtls_ssl_get_ciphersuite(&t->ssl),
+		   t->resumed ? ", resumed" : "");
+}
+
+bool net_tls_resumed(const struct net_tls *tls)
+{
+	return ((const struct session *)(const void *)tls->opaque)->resumed;
 }
