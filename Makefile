@@ -26,7 +26,7 @@ else
 all: $(B)/postern
 endif
 
-BARE := help clean setup demo test tidy format size figures reproducible
+BARE := help clean setup demo test tidy format size figures bench bench-programs reproducible
 ifneq ($(filter-out $(BARE),$(or $(MAKECMDGOALS),all)),)
 
 # ---- Libraries: fetched and built once, in a cache outside the tree ----------------------------
@@ -197,6 +197,16 @@ $(foreach s,$(DIALOGUE_SRCS),$(eval $(call test_program,$(s:%.c=$(B)/%),$(s),sim
 $(foreach s,$(SCENARIO_SRCS),$(eval $(call test_program,$(s:%.c=$(B)/%),$(s),sim)))
 $(foreach s,$(FUZZ_SRCS),$(eval $(call test_program,$(s:%.c=$(B)/%),$(s),sim,fuzz)))
 
+# What `make bench` runs beside the product: plain programs, linked with none of the rooms.
+$(B)/test/bench/sink: $(call objects,$(wildcard test/bench/sink*.c))
+	$(call say,LINK,$@)
+	$(Q)mkdir -p $(@D)
+	$(Q)$(LINK) -o $@ $^
+$(B)/test/bench/ceiling: $(B)/obj/test/bench/ceiling.o | $(sqlite.out)/.ok
+	$(call say,LINK,$@)
+	$(Q)mkdir -p $(@D)
+	$(Q)$(LINK) -o $@ $< $(sqlite.out)/lib/libsqlite3.a $(TC_LIBS) -lm
+
 # The certificates of the TLS tests: made here, the same for every TC.
 build/certs/log: test/lib/make-certs
 	$(call say,CERTS,build/certs)
@@ -230,6 +240,13 @@ size: ## what the built products consist of, by room and by library
 figures: ## measure size, memory and start of the x86_64 product
 	$(MAKE) -s TC=x86_64-linux-musl all
 	test/bench/figures.py
+bench: ## measure the drain beside other senders (BENCH_MAILS, BENCH_REPEAT, BENCH_DIR); table in build/bench.md
+	scripts/setup build bench
+	$(MAKE) -s bench-programs
+	test/bench/bench.py
+bench-programs: # the product, and what is measured with it
+	$(MAKE) -s TC=x86_64-linux-musl all build/x86_64-linux-musl/test/bench/ceiling
+	$(MAKE) -s TC=host build/host/test/bench/sink
 reproducible: ## build the x86_64 product twice, in two places, and compare
 	scripts/reproducible
 tidy: ## lint and style
@@ -243,4 +260,4 @@ help: ## this list
 	@echo; echo "  TC=$(TC); also: $(filter-out musl $(TC),$(basename $(notdir $(wildcard toolchain/*.mk))))"
 
 FORCE:
-.PHONY: all deps rooms tests fuzz check-unit check-dialogue check-scenario setup demo test size figures reproducible tidy format clean help FORCE
+.PHONY: all deps rooms tests fuzz check-unit check-dialogue check-scenario setup demo test size figures bench bench-programs reproducible tidy format clean help FORCE
