@@ -66,6 +66,7 @@ static bool is_delimiter(const struct mail *m, const struct mail_piece *p)
 
 static void scan_piece(const struct mail *m, struct scan *s, const struct mail_piece *p)
 {
+	if (p->kind == MAIL_PIECE_END) return;
 	s->raw += (int64_t)p->len;
 	if (p->kind == MAIL_PIECE_EOL) {
 		s->canonical += 2;
@@ -142,11 +143,12 @@ static int count_bytes(struct mail *m, const struct mail_source *source, int64_t
 int mail_body_scan(struct mail *m, struct mail_part *part)
 {
 	struct scan s = {.top = 0xBF, .low = 0x80};
-	bool message = mail_is_message(part);
 	struct mail_piece p = {.kind = MAIL_PIECE_EOL};
 	int rc = part->source.rewind(part->source.arg);
+	bool message;
 
-	part->found = (struct mail_found){0};
+	part->found = (struct mail_found){0}; /* the table may have been used before */
+	message = mail_is_message(part);
 	mail_pieces_begin(m);
 	if (rc < 0) return rc;
 	if (!message && !mail_is_text(part)) {

@@ -36,7 +36,8 @@ static inline struct str rules_line(struct str s, size_t *at)
 	return (struct str){begin, (size_t)(end - begin)};
 }
 
-static inline void rules_shape(struct str mail, const struct mail_info *info)
+/* messages: there are some inside, which go as they are. */
+static inline void rules_shape(struct str mail, const struct mail_info *info, bool messages)
 {
 	bool header = true;
 	size_t at = 0;
@@ -45,13 +46,13 @@ static inline void rules_shape(struct str mail, const struct mail_info *info)
 		struct str line = rules_line(mail, &at);
 
 		CHECK(line.len <= 998);
-		CHECK(line.len == 0 || line.ptr[line.len - 1] != ' ' || header);
+		CHECK(line.len == 0 || line.ptr[line.len - 1] != ' ' || header || messages);
 		header = header && line.len > 0;
 		for (size_t i = 0; i < line.len; i++) {
 			unsigned char c = (unsigned char)line.ptr[i];
 
 			CHECK(c != 0 && c != '\n');
-			CHECK(c < 0x80 || (header && info->eight_bit && info->smtputf8));
+			CHECK(c < 0x80 || (info->eight_bit && (header ? info->smtputf8 : messages)));
 		}
 	}
 	CHECK(!header && info->bytes == (int64_t)mail.len);
@@ -219,6 +220,11 @@ static inline int rules_delimiter(struct str line, const struct mail *m)
 	return line.len == len ? 1 : line.len == len + 2 ? 2 : 0;
 }
 
+static inline bool rules_is_message(const struct mail_part *p)
+{
+	return p->type && str_eq_nocase(str_from(p->type), STR("message/rfc822"));
+}
+
 /* Whether text with these roles keeps its line ends as they were. */
 static inline bool rules_is_canonical(const struct mail_part *p, char encoding)
 {
@@ -265,10 +271,13 @@ static inline void rules_check(struct mail *m, const struct str *bodies)
 {
 	static char bytes[RULES_BYTES_MAX];
 	struct str mail = {bytes, 0};
+	bool messages = false;
 
 	CHECK(mail_measure(m) == 0);
 	mail.len = rules_read(m, bytes, 4096);
-	rules_shape(mail, &m->info);
+	for (size_t i = 0; i < m->input->part_count; i++)
+		messages = messages || rules_is_message(&m->input->parts[i]);
+	rules_shape(mail, &m->info, messages);
 	rules_bodies(mail, rules_header(mail, m), m, bodies);
 }
 
