@@ -163,6 +163,15 @@ static int first_line(struct smtp_exchange *x, const struct smtp_login *login, s
 	return 0;
 }
 
+/* Without the last four characters: how the end is encoded depends on what is put behind it. */
+static void keep_echo(char echo[SMTP_ECHO_MAX + 1], struct str said)
+{
+	size_t len = said.len > 4 ? said.len - 4 : 0, from = len > SMTP_ECHO_MAX ? len - SMTP_ECHO_MAX : 0;
+
+	memcpy(echo, said.ptr + from, len - from);
+	echo[len - from] = '\0';
+}
+
 static int next_line(struct smtp_exchange *x, const struct smtp_login *login, struct str challenge,
 		     struct buf *response, struct smtp_auth_line *out)
 {
@@ -178,8 +187,13 @@ static int next_line(struct smtp_exchange *x, const struct smtp_login *login, st
 		if (len < 0) return refuse(out->why, "the server's AUTH challenge is not base64");
 	}
 	int rc = respond(response, x, login, (struct str){decoded, (size_t)len}, out->why);
-	if (rc == 0) buf_base64(&out->line, response->ptr, response->len);
-	return rc;
+	if (rc < 0) return rc;
+	buf_base64(&out->line, response->ptr, response->len);
+	if (x->mechanism == SMTP_AUTH_CRAM_MD5 || (x->mechanism == SMTP_AUTH_SCRAM_SHA_256 && x->said == 2)) {
+		keep_echo(x->echo[0], buf_view(&out->line));
+		keep_echo(x->echo[1], buf_view(response));
+	}
+	return 0;
 }
 
 int smtp_auth_next(struct smtp_exchange *x, const struct smtp_login *login, struct str challenge,

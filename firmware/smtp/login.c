@@ -130,6 +130,7 @@ void client_on_auth(struct smtp *s)
 	bool again = s->config.auth == SMTP_AUTH_AUTO && s->auth_refused == 0 && is_refused_for_itself(code);
 
 	if (code / 100 == 2 && s->exchange.complete) {
+		explicit_bzero(&s->exchange, sizeof(s->exchange));
 		client_enter(s, SMTP_READY);
 	} else if (code / 100 == 2) {
 		client_refuse(s, ERR_AUTH,

@@ -69,6 +69,10 @@ int smtp_scram_final(struct buf *out, struct smtp_exchange *x, const struct smtp
 /* Judges the server's final message. Errors: ERR_AUTH. */
 int smtp_scram_verify(const struct smtp_exchange *x, struct str server_final, struct buf *why);
 
+/* True when a server's line repeats the last digest or proof: beside its challenge one can guess passwords with it
+ * at leisure, so it is not shown either. */
+bool smtp_tells_digest(struct str line, const struct smtp_exchange *x);
+
 /* True when a server's line repeats the password, as it is or in a form in which it could have been sent. Such a
  * line is shown to nobody. Passwords under 4 bytes are not looked for as they are: they would be found everywhere.
  * Cheap for the usual reply. */

@@ -12,6 +12,11 @@ static bool has(struct str line, struct str part)
 	       memmem(line.ptr, line.len, part.ptr, part.len) != NULL;
 }
 
+bool smtp_tells_digest(struct str line, const struct smtp_exchange *x)
+{
+	return has(line, str_from(x->echo[0])) || has(line, str_from(x->echo[1]));
+}
+
 static bool is_base64(char c)
 {
 	return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '+' ||

@@ -285,6 +285,7 @@ struct smtp_caps {
 };
 
 #define SMTP_NONCE_MAX 24
+#define SMTP_ECHO_MAX  24
 
 /* An AUTH exchange under way. */
 struct smtp_exchange {
@@ -296,6 +297,8 @@ struct smtp_exchange {
 	/* SCRAM: ours, printable without comma; what the server's signature must be */
 	char nonce[SMTP_NONCE_MAX + 1];
 	unsigned char signature[32];
+	/* The end of the last digest or proof, with and without base64, by which it is known when it comes back. */
+	char echo[2][SMTP_ECHO_MAX + 1];
 };
 
 /* Where mails come from and go to. Called from within smtp_run, on its thread; the calls must not use the

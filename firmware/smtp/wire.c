@@ -141,7 +141,9 @@ static int64_t limit_of(enum smtp_command command)
 /* What a server says is logged, stored and shown. Some repeat what they were given. */
 static struct str without_secret(const struct smtp *s, struct str line, char *instead, size_t cap)
 {
-	if (!smtp_tells_secret(line, s->config.username, s->config.password)) return line;
+	if (!smtp_tells_secret(line, s->config.username, s->config.password) &&
+	    !smtp_tells_digest(line, &s->exchange))
+		return line;
 	int code_len = line.len < 4 ? 0 : 4;
 	int len = snprintf(instead, cap, "%.*s(repeats our credentials; not shown)", code_len, line.ptr);
 	return (struct str){instead, (size_t)len};

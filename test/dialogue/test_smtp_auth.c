@@ -26,6 +26,9 @@
 #define SCRAM_FIRST "@first"
 #define SCRAM_FINAL "@final"
 #define SCRAM_WRONG "@wrong"
+/* A refusal that repeats what the client said, or what that means. */
+#define ECHO      "@echo"
+#define ECHO_TEXT "@text"
 
 static struct {
 	const char *caps; /* the line of AUTH */
@@ -138,6 +141,15 @@ static void scram_final(struct hal_stream *s, const char *line, bool right)
 	put_challenge(s, final);
 }
 
+static void put_echo(struct hal_stream *s, const char *line, bool in_base64)
+{
+	char text[500], reply[1100];
+
+	decode(line, text, sizeof(text));
+	snprintf(reply, sizeof(reply), "535 5.7.8 '%.1000s' is wrong", in_base64 ? line : text);
+	put(s, reply);
+}
+
 /* False: hangs up. */
 static bool exchange(struct hal_stream *s, const char *line)
 {
@@ -149,6 +161,8 @@ static bool exchange(struct hal_stream *s, const char *line)
 		scram_first(s, line);
 	else if (strcmp(reply, SCRAM_FINAL) == 0 || strcmp(reply, SCRAM_WRONG) == 0)
 		scram_final(s, line, strcmp(reply, SCRAM_FINAL) == 0);
+	else if (strcmp(reply, ECHO) == 0 || strcmp(reply, ECHO_TEXT) == 0)
+		put_echo(s, line, strcmp(reply, ECHO) == 0);
 	else
 		put(s, reply);
 	return true;
@@ -535,6 +549,28 @@ static void test_transcript(void **state)
 	}
 }
 
+static void test_echo(void **state)
+{
+	static const char *const echos[] = {ECHO, ECHO_TEXT};
+
+	(void)state;
+	for (size_t i = 0; i < 4; i++) {
+		char response[500];
+
+		if (i < 2)
+			STAGE("AUTH CRAM-MD5", SMTP_AUTH_AUTO, "334 PDE+", echos[i]);
+		else
+			STAGE("AUTH SCRAM-SHA-256", SMTP_AUTH_AUTO, SCRAM_FIRST, echos[i - 2]);
+		assert_int_equal(kit_open(), ERR_AUTH);
+		assert_int_equal(server.lines, 2);
+		assert_string_equal(kit.smtp.verdict.reply.text, "(repeats our credentials; not shown)");
+		decode(server.said[1], response, sizeof(response));
+		assert_null(strstr(kit.notes, server.said[1]));
+		assert_null(strstr(kit.notes, response + strlen(response) - 20));
+		kit_end();
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -547,6 +583,7 @@ int main(void)
 		cmocka_unit_test(test_challenge_after_success),
 		cmocka_unit_test(test_offer_changes_with_tls),
 		cmocka_unit_test(test_transcript),
+		cmocka_unit_test(test_echo),
 	};
 
 	return cmocka_run_group_tests_name("smtp auth dialogue", tests, NULL, NULL);
