@@ -1,6 +1,7 @@
 /* Connections, kept from mail to mail and from worker to worker. There are as many as workers, and a
  * worker uses one at a time, so that one that is free or idle can always be had. */
 #include <stdio.h>
+#include <string.h>
 
 #include "base/check.h"
 #include "base/err.h"
@@ -54,7 +55,6 @@ struct conn *conn_take(struct provider_pool *pool, struct provider *p)
 	c->state = CONN_BUSY;
 	c->provider = p;
 	c->mails = 0;
-	c->smtp.quirks = 0;
 	p->refs++;
 	return c;
 }
@@ -69,6 +69,7 @@ void conn_give(struct provider_pool *pool, struct conn *c)
 		return;
 	}
 	c->state = CONN_IDLE;
+	c->reused = true;
 	c->idle_since_ms = hal_clock_mono_ms();
 }
 
@@ -136,11 +137,35 @@ static int tls_ready(struct provider *p, struct buf *why)
 	return rc < 0 ? rc : 0;
 }
 
+/* The transcript: a command by its name, and what was answered. What belongs to no mail is kept for the first. */
+static void on_note(void *arg, const struct smtp_mail *mail, enum smtp_note kind, enum smtp_command command,
+		    struct str text)
+{
+	struct conn *c = arg;
+	char line[256];
+	struct buf b;
+
+	if (kind == SMTP_NOTE_SENT) return;
+	buf_init(&b, line, sizeof line);
+	if (kind == SMTP_NOTE_RECEIVED) {
+		buf_puts(&b, smtp_command_name(command));
+		buf_puts(&b, ": ");
+	}
+	buf_escaped(&b, text, 200);
+	if (mail)
+		attempt_note(mail->owner, buf_view(&b));
+	else if (b.len + 1 <= sizeof c->log - c->log_len) {
+		memcpy(c->log + c->log_len, line, b.len);
+		c->log_len += b.len;
+		c->log[c->log_len++] = '\n';
+	}
+}
+
 static void conn_init(struct worker *w, struct conn *c)
 {
 	struct provider_pool *pool = w->pool;
 	struct provider *p = c->provider;
-	const struct smtp_config config = {
+	struct smtp_config config = {
 		.host = p->spec.host,
 		.port = p->spec.port,
 		.tls = p->spec.tls,
@@ -149,14 +174,19 @@ static void conn_init(struct worker *w, struct conn *c)
 		.username = p->spec.username,
 		.password = p->spec.password,
 		.helo = p->spec.helo,
-		.quirks = c->smtp.quirks, /* of the connection before, to the same provider */
+		.note = on_note,
+		.note_arg = c,
 	};
 
-	smtp_init(&c->smtp, &config);
 	hal_mutex_lock(&pool->lock);
-	w->dialing = true;
+	config.depth = pool->pipeline_depth;
+	if (hal_clock_mono_ms() >= p->quirks_until_ms) p->quirks = 0;
+	config.quirks = p->quirks;
+	smtp_init(&c->smtp, &config);
 	c->open = true;
 	c->mails = 0;
+	c->reused = false;
+	c->log_len = 0;
 	c->link_generation = link_generation();
 	p->status.connections++;
 	p->status.connects++;
@@ -164,27 +194,14 @@ static void conn_init(struct worker *w, struct conn *c)
 	hal_mutex_unlock(&pool->lock);
 }
 
-/* When the stop could not wait for the end of the dialing, this thread has nothing left that it may touch:
- * it waits for the end of the process. */
-static void dialing_ended(struct worker *w)
-{
-	bool abandoned;
-
-	hal_mutex_lock(&w->pool->lock);
-	w->dialing = false;
-	abandoned = w->abandoned;
-	hal_mutex_unlock(&w->pool->lock);
-	while (abandoned)
-		hal_clock_sleep_until(HAL_FOREVER);
-}
-
-/* A fresh connection. On failure *v says why. */
-static int conn_open(struct worker *w, struct conn *c, struct smtp_verdict *v)
+int conn_ready(struct worker *w, struct smtp_verdict *v)
 {
 	struct provider_pool *pool = w->pool;
+	struct conn *c = w->conn;
 	struct buf why;
 	int rc;
 
+	if (c->open && smtp_ready(&c->smtp) && c->mails < c->provider->spec.messages_per_connection) return 0;
 	hal_mutex_lock(&pool->lock);
 	conn_shut(pool, c);
 	hal_mutex_unlock(&pool->lock);
@@ -199,76 +216,6 @@ static int conn_open(struct worker *w, struct conn *c, struct smtp_verdict *v)
 	}
 	conn_init(w, c);
 	rc = smtp_open(&c->smtp, hal_clock_in(CONN_OPEN_MS));
-	dialing_ended(w);
 	*v = c->smtp.verdict;
 	return rc;
-}
-
-static size_t count_open_rcpts(const struct smtp_mail *mail)
-{
-	size_t n = 0;
-
-	for (size_t i = 0; i < mail->rcpt_count; i++)
-		n += !mail->rcpts[i].skip;
-	return n;
-}
-
-/* What has its verdict takes no part in the next round. */
-static void settle_rcpts(struct smtp_mail *mail)
-{
-	for (size_t i = 0; i < mail->rcpt_count; i++)
-		if (mail->rcpts[i].verdict.class != SMTP_NONE && mail->rcpts[i].verdict.class != SMTP_AGAIN)
-			mail->rcpts[i].skip = true;
-}
-
-static void fail_rcpts(struct smtp_mail *mail, const struct smtp_verdict *v)
-{
-	mail->verdict = *v;
-	for (size_t i = 0; i < mail->rcpt_count; i++)
-		if (!mail->rcpts[i].skip) mail->rcpts[i].verdict = *v;
-}
-
-static bool is_aborting(struct provider_pool *pool)
-{
-	bool aborting;
-
-	hal_mutex_lock(&pool->lock);
-	aborting = pool->aborting;
-	hal_mutex_unlock(&pool->lock);
-	return aborting;
-}
-
-void conn_send(struct worker *w, struct conn *c)
-{
-	struct smtp_mail *mail = &w->envelope;
-	struct smtp_verdict v;
-
-	w->reused = c->open && smtp_ready(&c->smtp);
-	/* A round for each share of the recipients that the server takes, and for a connection that had
-	 * died. */
-	for (size_t round = 0; count_open_rcpts(mail) > 0; round++) {
-		bool aborting = is_aborting(w->pool);
-
-		if (round > mail->rcpt_count + 2 || aborting) {
-			v = (struct smtp_verdict){.class = SMTP_TRY};
-			v.err = aborting ? ERR_STOPPING : ERR_PROTOCOL;
-			fail_rcpts(mail, &v);
-			return;
-		}
-		if (!c->open || !smtp_ready(&c->smtp)) {
-			w->reused = false;
-			if (conn_open(w, c, &v) < 0) {
-				fail_rcpts(mail, &v);
-				return;
-			}
-		}
-		snprintf(w->host, sizeof w->host, "%s", c->smtp.peer.text);
-		c->mails++;
-		(void)smtp_send(&c->smtp, mail, HAL_FOREVER);
-		settle_rcpts(mail);
-		if (mail->verdict.class == SMTP_SENT)
-			w->sent_reply = mail->verdict.reply;
-		else if (mail->verdict.class != SMTP_AGAIN && mail->verdict.class != SMTP_FAIL)
-			return;
-	}
 }

@@ -100,7 +100,7 @@ static int write_line(struct hal_file *f, const char *field, struct str addr)
 
 static int write_trace(struct hal_file *f, const struct maildir_mail *m)
 {
-	int rc = write_line(f, "Return-Path: <", m->mail->sender.envelope);
+	int rc = write_line(f, "Return-Path: <", m->mail->from);
 
 	for (size_t i = 0; rc >= 0 && i < m->job->rcpt_count; i++)
 		if (m->job->rcpts[i].kind != JOB_RCPT_BCC)
@@ -109,18 +109,21 @@ static int write_trace(struct hal_file *f, const struct maildir_mail *m)
 }
 
 /* *composing: whether a failure is the mail's. */
-static int write_mail(struct hal_file *f, struct mail *mail, bool *composing)
+static int write_mail(struct hal_file *f, const struct smtp_body *body, bool *composing)
 {
 	char bytes[2048];
+	int rewound = body->rewind(body->arg);
 
+	*composing = rewound < 0;
+	if (rewound < 0) return rewound;
 	for (;;) {
-		int n = mail_read(mail, bytes, sizeof bytes);
+		int n = body->read(body->arg, bytes, sizeof bytes);
 		size_t kept = 0;
 		int rc;
 
 		*composing = n < 0;
 		if (n <= 0) return n;
-		/* mail ends lines in CRLF only, so every CR belongs to a line end. */
+		/* A composed mail ends lines in CRLF only, so every CR belongs to a line end. */
 		for (int i = 0; i < n; i++)
 			if (bytes[i] != '\r') bytes[kept++] = bytes[i];
 		rc = kept > 0 ? hal_file_write(f, bytes, kept) : 0;
@@ -140,7 +143,7 @@ static int file_write(const struct paths *p, struct maildir_mail *m, bool *compo
 	}
 	if (rc < 0) return rc;
 	rc = write_trace(&f, m);
-	if (rc >= 0) rc = write_mail(&f, m->mail, composing);
+	if (rc >= 0) rc = write_mail(&f, &m->mail->body, composing);
 	if (rc >= 0) rc = hal_file_sync(&f);
 	hal_file_close(&f);
 	return rc;

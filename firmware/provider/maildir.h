@@ -11,13 +11,13 @@
 #ifndef POSTERN_PROVIDER_MAILDIR_H
 #define POSTERN_PROVIDER_MAILDIR_H
 
-#include "mail/mail.h"
+#include "job/job.h"
 #include "smtp/smtp.h"
 
 #define MAILDIR_NAME_CAP 48
 
 struct maildir_mail {
-	struct mail *mail; /* opened, at its beginning */
+	const struct smtp_mail *mail; /* its sender, and its body, which is read from the beginning */
 	const struct job *job;
 	struct str message_id;
 	char name[MAILDIR_NAME_CAP]; /* out: the file's */

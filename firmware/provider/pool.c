@@ -133,11 +133,31 @@ struct provider *pool_take(struct provider_pool *pool, struct worker *w, int64_t
 		p->looked_ms = hal_clock_mono_ms();
 	}
 	w->probe = breaker_begin(&p->breaker);
-	retry_rate_take(&p->rate);
 	p->refs++;
 	p->status.in_flight++;
 	pool->busy++;
 	return p;
+}
+
+bool pool_is_over(const struct provider_pool *pool, const struct worker *w)
+{
+	const struct provider *p = w->provider;
+
+	return pool->stopping || p->slot != PROVIDER_SLOT_LIVE ||
+	       (p->breaker.state != PROVIDER_CLOSED && !w->probe);
+}
+
+bool pool_may_claim(struct provider_pool *pool, const struct worker *w)
+{
+	int64_t now_ms = hal_clock_mono_ms(), wall_ms = hal_clock_wall_ms(NULL), until_ms = HAL_FOREVER;
+
+	if (pool_is_over(pool, w) || (w->probe && w->begun)) return false;
+	if (!w->begun || pool->busy < pool->worker_max) return true;
+	for (size_t i = 0; i < pool->live_count; i++)
+		if (pool->live[i] != w->provider &&
+		    is_usable(pool, pool->live[i], now_ms, wall_ms, &until_ms))
+			return false;
+	return true;
 }
 
 void pool_give(struct provider_pool *pool, struct worker *w)
@@ -160,10 +180,18 @@ static int worker_start(struct provider_pool *pool, struct worker *w)
 	if (w->state == WORKER_ENDED) hal_thread_join(&w->thread);
 	w->pool = pool;
 	w->state = WORKER_RUNNING;
-	w->dialing = w->abandoned = false;
+	w->provider = NULL;
+	w->conn = NULL;
 	w->worked_ms = hal_clock_mono_ms();
-	for (size_t i = 0; i < WORKER_FINISHES; i++)
-		w->finishes[i].state = FINISH_FREE;
+	/* Not by memset: most of it is buffers whose pages should not be touched before they are needed. */
+	for (size_t i = 0; i < 2; i++) {
+		struct batch *b = &w->batches[i];
+
+		b->worker = w;
+		b->claiming = b->answered = false;
+		b->stored = b->count = 0;
+		w->composers[i].attempt = NULL;
+	}
 	snprintf(name, sizeof name, "worker-%u", (unsigned)(w - pool->workers) + 1);
 	rc = hal_thread_start(&w->thread, name, WORKER_STACK_BYTES, worker_main, w);
 	if (rc < 0) {
@@ -360,6 +388,7 @@ static void values_set(struct provider_pool *pool, const struct settings *settin
 	pool->policy.hold = hold_of(r->hold);
 	pool->policy.delay_count = r->delays.count < RETRY_DELAYS_MAX ? r->delays.count : RETRY_DELAYS_MAX;
 	memcpy(pool->policy.delay_ms, r->delays.ms, pool->policy.delay_count * sizeof *pool->policy.delay_ms);
+	pool->pipeline_depth = at_most(settings->worker.pipeline_depth, 2 * BATCH_JOBS);
 	pool->message_bytes_max = (size_t)settings->limits.message_bytes;
 	pool->worker_max = at_most(settings->worker.max, pool->worker_cap);
 	pool->worker_min = at_most(settings->worker.min, pool->worker_max);
@@ -457,7 +486,7 @@ static void pool_init(struct provider_pool *pool, struct store *store, const str
 	 * needed. */
 	for (unsigned i = 0; i < pool->worker_cap; i++) {
 		pool->workers[i].state = WORKER_NONE;
-		hal_cond_init(&pool->workers[i].finished);
+		hal_cond_init(&pool->workers[i].answered);
 		pool->conns[i].state = CONN_FREE;
 		pool->conns[i].open = false;
 		pool->conns[i].provider = NULL;
@@ -470,7 +499,7 @@ static void pool_close(struct provider_pool *pool)
 	list_swap(pool, NULL, 0);
 	hal_mutex_unlock(&pool->lock);
 	for (unsigned i = 0; i < pool->worker_cap; i++)
-		hal_cond_close(&pool->workers[i].finished);
+		hal_cond_close(&pool->workers[i].answered);
 	hal_cond_close(&pool->ended);
 	hal_cond_close(&pool->wake);
 	hal_mutex_close(&pool->large_lock);
@@ -503,26 +532,6 @@ static bool wait_ended(struct provider_pool *pool, int64_t deadline_ms)
 	return true;
 }
 
-/* Under the lock, which is given away: dialing cannot be aborted, and a name server or a host that says
- * nothing may take minutes. Whoever is at it is left behind, and its job given back. */
-static void abandon_dialing(struct provider_pool *pool)
-{
-	for (unsigned i = 0; i < pool->worker_cap; i++) {
-		struct worker *w = &pool->workers[i];
-		struct store_release r;
-
-		if (w->state != WORKER_RUNNING || !w->dialing) continue;
-		w->abandoned = true;
-		w->state = WORKER_NONE;
-		pool->running--;
-		store_release_init(&r);
-		r.id = w->claimed.id;
-		hal_mutex_unlock(&pool->lock);
-		(void)store_do(pool->store, &r.op);
-		hal_mutex_lock(&pool->lock);
-	}
-}
-
 /* One time for all of them: a server that says nothing any more uses it up, and the others still get their
  * QUIT. */
 static void conns_close_idle(struct provider_pool *pool)
@@ -549,9 +558,7 @@ void provider_stop(struct provider_pool *pool, int64_t deadline_ms)
 		pool->aborting = true;
 		conn_abort_all(pool);
 		for (unsigned i = 0; i < pool->worker_cap; i++)
-			hal_cond_signal(&pool->workers[i].finished);
-		(void)wait_ended(pool, hal_clock_in(STOP_GRACE_MS));
-		abandon_dialing(pool);
+			hal_cond_signal(&pool->workers[i].answered);
 		(void)wait_ended(pool, HAL_FOREVER);
 	}
 	pool->aborting = true;

@@ -22,19 +22,21 @@
 #include "settings/settings.h"
 #include "store/store.h"
 
-#define POOL_SLOTS         (LIMIT_providers + 8) /* providers, and replaced ones that still send */
-#define POOL_TOLD          64                    /* jobs whose hold was published, per provider */
-#define POOL_POLL_MS       15000 /* the longest time without looking whether something is due */
-#define POOL_PAUSE_MS      1000  /* after the store refused a claim */
-#define WORKER_SRC_BYTES   LIMIT_worker_src
-#define WORKER_ARENA_BYTES LIMIT_job_header_bytes
-#define WORKER_FINISHES    LIMIT_worker_finishes /* outcomes on their way to the store, per worker */
-#define WORKER_STACK_BYTES LIMIT_worker_stack
-#define WORKER_IDLE_MS     30000  /* then a worker too many ends */
-#define STOP_GRACE_MS      1000   /* from breaking off to leaving behind */
-#define STOP_QUIT_MS       1000   /* for the answers to all the QUITs of the stop */
-#define CONN_IDLE_MS       15000  /* then a connection is closed */
-#define CONN_OPEN_MS       120000 /* from dialing to where a mail may be sent */
+#define POOL_SLOTS            (LIMIT_providers + 8) /* providers, and replaced ones that still send */
+#define POOL_TOLD             64                    /* jobs whose hold was published, per provider */
+#define POOL_POLL_MS          15000 /* the longest time without looking whether something is due */
+#define POOL_PAUSE_MS         1000  /* after the store refused a claim */
+#define WORKER_SRC_BYTES      LIMIT_worker_src
+#define COMPOSER_ARENA_BYTES  LIMIT_job_header_bytes
+#define COMPOSER_WINDOW_BYTES 32768 /* as much as the store keeps in a piece */
+#define BATCH_JOBS            LIMIT_worker_batch
+#define BATCH_ARENA_BYTES     LIMIT_worker_batch_arena
+#define WORKER_STACK_BYTES    LIMIT_worker_stack
+#define WORKER_IDLE_MS        30000 /* then a worker too many ends */
+#define STOP_QUIT_MS          1000  /* for the answers to all the QUITs of the stop */
+#define QUIRKS_MS             (6 * 3600 * INT64_C(1000))
+#define CONN_IDLE_MS          15000  /* then a connection is closed */
+#define CONN_OPEN_MS          120000 /* from dialing to where a mail may be sent */
 
 /* ---- providers ---- */
 
@@ -93,12 +95,16 @@ struct provider {
 	struct net_tls_config tls;
 	bool maildir_made;
 
+	unsigned quirks;         /* of its servers, as smtp found them */
+	int64_t quirks_until_ms; /* monotonic: then they are forgotten, for a line that broke looks the same */
 	struct provider_status status; /* what is counted; the rest is filled in when asked for */
 };
 
 /* ---- connections ---- */
 
 enum conn_state { CONN_FREE, CONN_IDLE, CONN_BUSY };
+
+#define CONN_LOG_BYTES 1000 /* of what was said before the first mail */
 
 struct conn {
 	enum conn_state state;
@@ -107,28 +113,103 @@ struct conn {
 	uint32_t link_generation;
 	unsigned mails;
 	int64_t idle_since_ms;
+	bool reused; /* it has carried a mail of an earlier session */
+	size_t log_len;
+	char log[CONN_LOG_BYTES]; /* the transcript of its opening, until a mail's attempt has taken it */
 	struct smtp smtp;
 };
 
-/* ---- workers ---- */
+/* ---- jobs in a worker's hands ---- */
 
-enum finish_state { FINISH_FREE, FINISH_TAKEN, FINISH_SUBMITTED, FINISH_REFUSED };
+enum attempt_state {
+	ATTEMPT_WAITING,   /* claimed, not begun; or to be sent again at once */
+	ATTEMPT_FLYING,    /* given to the provider */
+	ATTEMPT_SUBMITTED, /* its end is on its way to the store */
+	ATTEMPT_REFUSED,   /* the store would not have it: handed in again at again_at_ms */
+	ATTEMPT_DONE       /* stored, or the claim given back */
+};
 
-/* The end of an attempt on its way to the store; everything it points to is in here. */
-struct finish {
-	struct store_finish op;
-	enum finish_state state;
-	struct worker *worker;
-	struct provider *provider;
-	int64_t again_at_ms; /* REFUSED: monotonic */
-	struct store_rcpt_outcome rcpts[STORE_RCPT_MAX];
+/* What the end of an attempt is written into. One block of the batch's arena, taken before the mail is begun, so
+ * that an end never fails for memory. The store reads it until it has answered. */
+struct attempt_memory {
 	char host[128];
 	char text[512];
 	char provider_message_id[128];
-	char event[4096]; /* no larger than store_event.json */
-	size_t texts_used;
-	char texts[8192]; /* of rcpts */
+	struct store_rcpt_outcome *outcomes;
+	char *event;
+	size_t event_cap;
+	char *texts; /* of the outcomes */
+	size_t texts_cap, texts_used;
+	char *log; /* the transcript */
+	size_t log_cap, log_len;
+	bool log_cut;
 };
+
+/* One claimed job, from claim to finish. Its mail's content is made by a composer, which is only borrowed while
+ * the content is written. */
+struct attempt {
+	struct store_finish op; /* first: found from it */
+	struct worker *worker;
+	struct batch *batch;
+	struct provider *provider; /* with a reference while SUBMITTED or REFUSED */
+	struct store_claimed *claimed;
+	enum attempt_state state;
+	int64_t again_at_ms; /* REFUSED: monotonic */
+	struct composer *composer;
+	bool spoiled;    /* its original was parsed in place: fetched anew when wanted again */
+	bool bad;        /* what failed could not be composed */
+	bool reused;     /* over a connection that was there */
+	unsigned rounds; /* how often it was given to the provider */
+	struct smtp_mail envelope;
+	enum store_rcpt_state *before; /* of recipients that were settled earlier */
+	struct smtp_reply sent_reply;  /* the last one that accepted recipients */
+	struct attempt_memory *memory;
+};
+
+/* Jobs claimed together: they share the memory of their originals and of their ends. */
+struct batch {
+	struct worker *worker;
+	/* under the pool's lock */
+	bool claiming;   /* its claim is with the store */
+	bool answered;   /* the claim's answer is here and not yet looked at */
+	unsigned stored; /* attempts SUBMITTED or REFUSED */
+	/* the worker's */
+	uint32_t generation; /* of the pool's work when it was asked for */
+	unsigned asked;      /* jobs */
+	unsigned count;      /* attempts */
+	bool begun;          /* one of them was taken */
+	bool full;           /* its arena has no room for another until those that have some of it are done */
+	struct store_claim claim;
+	struct store_claimed claimed[BATCH_JOBS];
+	struct attempt attempts[BATCH_JOBS];
+	struct arena arena;
+	_Alignas(16) unsigned char arena_memory[BATCH_ARENA_BYTES];
+	char src[WORKER_SRC_BYTES + STORE_SRC_PAD];
+};
+
+/* What turns one job into a mail. Two a worker: while the content of one is written, the next one's size must be
+ * known. */
+struct composer {
+	struct attempt *attempt; /* NULL: free */
+	struct arena arena;
+	struct job job;
+	bool streamed;          /* the texts are read from the store, through the window */
+	size_t src_at, src_len; /* what of the original the window holds then */
+	struct job_text_reader reader[2];
+	struct mail_memory text[2];
+	struct mail_part parts[2];
+	struct mail_input input;
+	union {
+		struct mail mail;
+		struct mail_raw raw; /* job.raw.present */
+	};
+	char message_id[256];
+	char why[256];
+	_Alignas(16) unsigned char arena_memory[COMPOSER_ARENA_BYTES];
+	char window[COMPOSER_WINDOW_BYTES];
+};
+
+/* ---- workers ---- */
 
 enum worker_state { WORKER_NONE, WORKER_RUNNING, WORKER_ENDED };
 
@@ -136,36 +217,20 @@ struct worker {
 	struct provider_pool *pool;
 	enum worker_state state;
 	struct hal_thread thread;
-	struct hal_cond finished; /* one of its finishes has been answered */
-	struct finish finishes[WORKER_FINISHES];
-	bool dialing;      /* in smtp_open, of which the first part cannot be aborted */
-	bool abandoned;    /* the stop went on without it */
-	int64_t worked_ms; /* monotonic: its start, or its last job */
+	struct hal_cond answered; /* a claim or an end of its has been answered */
+	int64_t worked_ms;        /* monotonic: its start, or its last job */
 
-	/* the job in work */
+	/* the session: one provider, one connection at a time, until nothing more is due */
 	struct provider *provider;
 	bool probe;
-	struct store_claimed claimed;
-	struct job job;
-	struct arena arena;
-	bool streamed;          /* the texts are read from the store through src */
-	size_t src_at, src_len; /* what of the original src holds then */
-	struct job_text_reader reader[MAIL_PARTS_MAX];
-	struct mail_memory memory[MAIL_PARTS_MAX];
-	struct mail_part parts[MAIL_PARTS_MAX];
-	struct mail_input input;
-	struct mail mail;
-	char message_id[256];
-	struct smtp_mail envelope;
-	struct smtp_rcpt rcpts[STORE_RCPT_MAX];
-	enum store_rcpt_state before[STORE_RCPT_MAX]; /* of recipients that were settled earlier */
-	struct job_result_rcpt results[STORE_RCPT_MAX];
-	char why[256];
-	char host[NET_HOST_MAX + 64];
-	struct smtp_reply sent_reply; /* the last one that accepted recipients */
-	bool bad, reused;
-	char src[WORKER_SRC_BYTES + JSON_PADDING];
-	_Alignas(16) unsigned char arena_memory[WORKER_ARENA_BYTES];
+	bool begun; /* something was claimed */
+	bool more;  /* the last claim found something: there may be more */
+	unsigned
+		want; /* jobs to claim next: begins with 1 and doubles, so that little work is spread over the workers */
+	struct conn *conn;
+	struct job_result_rcpt results[STORE_RCPT_MAX]; /* scratch of an ending */
+	struct batch batches[2];
+	struct composer composers[2];
 };
 
 /* ---- the pool ---- */
@@ -189,6 +254,7 @@ struct provider_pool {
 
 	struct retry_policy policy;
 	size_t message_bytes_max;
+	unsigned pipeline_depth;
 	struct alias alias[LIMIT_aliases];
 	size_t alias_count;
 	struct provider providers[POOL_SLOTS];
@@ -221,6 +287,10 @@ void pool_unref(struct provider_pool *pool, struct provider *p);
 struct provider *pool_take(struct provider_pool *pool, struct worker *w, int64_t *until_ms);
 /* Gives it back. */
 void pool_give(struct provider_pool *pool, struct worker *w);
+/* Whether w's session is at its end: what it has not begun is to be given back. */
+bool pool_is_over(const struct provider_pool *pool, const struct worker *w);
+/* Whether w may claim more for its provider: the session is not over, and nobody else's mail waits for a worker. */
+bool pool_may_claim(struct provider_pool *pool, const struct worker *w);
 /* One worker more when nobody is left to wait. */
 void pool_grow(struct provider_pool *pool);
 
@@ -233,7 +303,7 @@ struct provider *spec_choose(struct provider_pool *pool, struct str tenant_id, s
 			     char *why, size_t why_cap);
 const char *spec_alias(const struct provider_pool *pool, struct str name);
 
-/* conn.c; all but conn_send under the lock */
+/* conn.c; under the lock but where it says otherwise */
 struct conn *conn_take(struct provider_pool *pool, struct provider *p);
 void conn_give(struct provider_pool *pool, struct conn *c);
 /* An idle connection that has to be closed: taken out, for conn_close. *until_ms is lowered to when the
@@ -242,28 +312,56 @@ struct conn *conn_expired(struct provider_pool *pool, int64_t now_ms, int64_t *u
 /* Closes and frees; gives the lock away meanwhile. */
 void conn_close(struct provider_pool *pool, struct conn *c);
 void conn_abort_all(struct provider_pool *pool);
-/* Without the lock: sends w's envelope over c, connecting as often as needed; every recipient gets its
- * verdict. */
-void conn_send(struct worker *w, struct conn *c);
+/* Without the lock: makes w->conn ready for a mail, connecting when it is not. On failure *v says why. */
+int conn_ready(struct worker *w, struct smtp_verdict *v);
 
 /* worker.c */
 void worker_main(void *arg);
 
+/* batch.c; under the lock but where it says otherwise */
+/* Asks for more jobs where there is a free batch and reason to hope for some. */
+void batch_refill(struct worker *w);
+/* Looks at what the store has answered since. */
+void batch_look(struct worker *w);
+/* The next attempt to be begun: NULL: none at present. */
+struct attempt *batch_next(struct worker *w);
+/* Whether an answer of the store may change that. */
+bool batch_waits(const struct worker *w);
+/* Gives back all that was not begun; gives the lock away. */
+void batch_release(struct worker *w);
+/* Hands in again what the store refused, when its time has come; gives the lock away. True when there was one;
+ * *until_ms is lowered to when it has. */
+bool batch_repeat(struct worker *w, int64_t now_ms, int64_t *until_ms);
+/* At the worker's end: waits until everything on its way has arrived, or never will. */
+void batch_drain(struct worker *w);
+/* Without the lock: its arena has no room for another. True: it will have, when those that are under way are done;
+ * until then batch_next gives none that needs any. */
+bool batch_wants_room(struct batch *b);
+/* Without the lock: a's end goes to the store, or (release) its claim is given back. */
+void batch_submit(struct attempt *a, bool release);
+
 /* original.c */
-/* w->claimed's original to w->job. Errors: those of job_decode and the store; w->why may say more. */
-int original_open(struct worker *w);
-/* Bytes of it, for job_text_reader. */
+/* The attempt's original to c->job. Errors: those of job_decode and the store; c->why may say more. */
+int original_open(struct composer *c);
+/* Bytes of it, for job_text_reader; arg is the composer. */
 int original_fetch(void *arg, size_t at, char *bytes, size_t cap);
 
-/* attempt.c */
-/* All of an attempt between claim and commit: f is filled in; *release says that the claim is to be given
- * back instead. */
-void attempt_run(struct worker *w, struct finish *f, bool *release);
+/* attempt.c; without the lock */
+/* Makes a's mail ready in a free composer of its worker. 0; ERR_BUSY: not now, memory is in use by others of its
+ * batch; another error: the mail cannot be made, and its verdicts say so. */
+int attempt_prepare(struct attempt *a);
+/* Its content is not wanted any more. */
+void attempt_composed(struct attempt *a);
+bool attempt_has_composer(const struct worker *w);
+/* v for every recipient that has no outcome yet. */
+void attempt_fail(struct attempt *a, const struct smtp_verdict *v);
+/* Appends a line to its transcript. */
+void attempt_note(struct attempt *a, struct str text);
 
 /* ending.c */
 /* Whether that recipient was settled by an earlier attempt. */
-bool worker_is_done(const struct worker *w, size_t i);
-/* What the verdicts in w->envelope come to. False: nothing happened, the claim is to be given back. */
-bool ending_make(struct worker *w, struct finish *f);
+bool attempt_is_done(const struct attempt *a, size_t i);
+/* What the verdicts in a->envelope come to, in a->op. False: nothing happened, the claim is to be given back. */
+bool ending_make(struct attempt *a);
 
 #endif

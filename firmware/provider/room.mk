@@ -1,2 +1,2 @@
 ROOM := provider
-SRCS := attempt.c breaker.c conn.c ending.c maildir.c original.c outcome.c pool.c retry.c spec.c worker.c
+SRCS := attempt.c batch.c breaker.c conn.c ending.c maildir.c original.c outcome.c pool.c retry.c spec.c worker.c

@@ -1,216 +1,226 @@
-/* A worker: waits for work, claims a job, has it sent, hands the end to the store, and looks again. */
+/* A worker: waits for a provider that has due mail, and serves it until nothing more is due: a session, over one
+ * connection after another, many mails in flight. */
+#include <stdio.h>
 #include <string.h>
 
-#include "base/check.h"
 #include "base/err.h"
 #include "log/log.h"
+#include "provider/maildir.h"
 #include "provider/pool.h"
 
-/* ---- ends on their way to the store ---- */
+/* ---- attempts that end ---- */
 
-/* On the store's thread. */
-static void finish_done(struct store_op *op)
+static void attempt_end(struct attempt *a)
 {
-	struct finish *f = op->arg;
-	struct provider_pool *pool = f->worker->pool;
-	struct provider *p = f->provider;
-
-	hal_mutex_lock(&pool->lock);
-	if (op->rc < 0 && op->rc != ERR_NOT_FOUND) {
-		f->state = FINISH_REFUSED;
-		f->again_at_ms = hal_clock_in(POOL_PAUSE_MS);
-	} else {
-		f->state = FINISH_FREE;
-		/* The store hints at what is due now; what will be due later we know ourselves. */
-		if (f->op.state == JOB_PENDING && (p->next_due_ms == 0 || f->op.due_ms < p->next_due_ms)) {
-			p->next_due_ms = f->op.due_ms;
-			pool->work_generation++;
-			hal_cond_signal(&pool->wake);
-		}
-		pool_unref(pool, p);
-	}
-	hal_cond_signal(&f->worker->finished);
-	hal_mutex_unlock(&pool->lock);
+	attempt_composed(a);
+	batch_submit(a, !ending_make(a));
 }
 
-/* Without the lock. The store's thread may answer, and the finish be used again, before this returns. */
-static void finish_submit(struct finish *f)
+/* What took part has its verdicts. True: some recipients are to be sent to again at once, in another mail or over
+ * another connection. */
+static bool goes_again(const struct attempt *a)
 {
-	struct store *store = f->worker->pool->store;
+	const struct smtp_mail *e = &a->envelope;
 
-	f->op.op.done = finish_done;
-	f->op.op.arg = f;
-	store_submit(store, &f->op.op);
-}
-
-/* Under the lock, which is given away: what the store refused is handed in again when its time has come.
- * Returns true when there was one. */
-static bool finish_repeat(struct worker *w, int64_t now_ms, int64_t *until_ms)
-{
-	for (size_t i = 0; i < WORKER_FINISHES; i++) {
-		struct finish *f = &w->finishes[i];
-
-		if (f->state != FINISH_REFUSED) continue;
-		if (now_ms < f->again_at_ms) {
-			if (f->again_at_ms < *until_ms) *until_ms = f->again_at_ms;
-			continue;
-		}
-		log_warn("provider", "store refused the end of an attempt -> handing it in again",
-			 LOG_ERR(f->op.op.rc), LOG_INT("job", f->op.id));
-		f->state = FINISH_SUBMITTED;
-		hal_mutex_unlock(&w->pool->lock);
-		finish_submit(f);
-		hal_mutex_lock(&w->pool->lock);
-		return true;
-	}
+	if (e->verdict.class != SMTP_SENT && e->verdict.class != SMTP_AGAIN && e->verdict.class != SMTP_FAIL)
+		return false;
+	for (size_t i = 0; i < e->rcpt_count; i++)
+		if (!e->rcpts[i].skip &&
+		    (e->rcpts[i].verdict.class == SMTP_AGAIN || e->rcpts[i].verdict.class == SMTP_NONE))
+			return true;
 	return false;
 }
 
-/* Under the lock: one that is free; waits until there is one. NULL: the stop cannot wait any longer. */
-static struct finish *finish_take(struct worker *w)
+/* As often as there are recipients to be shared out, and connections that had died. */
+static void again(struct attempt *a)
 {
-	struct provider_pool *pool = w->pool;
+	struct provider_pool *pool = a->worker->pool;
+	struct smtp_verdict v = {.class = SMTP_TRY, .err = ERR_PROTOCOL};
 
-	for (;;) {
-		int64_t until_ms = HAL_FOREVER;
-
-		for (size_t i = 0; i < WORKER_FINISHES; i++) {
-			if (w->finishes[i].state == FINISH_FREE) {
-				w->finishes[i].state = FINISH_TAKEN;
-				return &w->finishes[i];
-			}
-		}
-		if (finish_repeat(w, hal_clock_mono_ms(), &until_ms)) continue;
-		if (pool->aborting) return NULL;
-		(void)hal_cond_wait(&w->finished, &pool->lock, until_ms);
-	}
-}
-
-/* Under the lock, at the worker's end: everything on its way has arrived, or never will. */
-static void finish_drain(struct worker *w)
-{
-	struct provider_pool *pool = w->pool;
-
-	for (;;) {
-		int64_t until_ms = HAL_FOREVER;
-		bool left = false;
-
-		for (size_t i = 0; i < WORKER_FINISHES; i++) {
-			struct finish *f = &w->finishes[i];
-
-			if (f->state == FINISH_REFUSED && pool->aborting) {
-				log_error("provider", "end of an attempt lost -> the mail may go twice",
-					  LOG_ERR(f->op.op.rc), LOG_INT("job", f->op.id));
-				f->state = FINISH_FREE;
-				pool_unref(pool, f->provider);
-			}
-			left = left || f->state != FINISH_FREE;
-		}
-		if (!left) return;
-		if (!finish_repeat(w, hal_clock_mono_ms(), &until_ms))
-			(void)hal_cond_wait(&w->finished, &pool->lock, until_ms);
-	}
-}
-
-/* ---- claims ---- */
-
-/* Without the lock. 1: a job, 0: none is due, or an error. *next_due_ms as of store_claim. */
-static int claim(struct worker *w, int64_t *next_due_ms)
-{
-	struct store_claim c;
-	int rc;
-
-	memset(&w->claimed, 0, sizeof w->claimed);
-	store_claim_init(&c);
-	c.src = w->src;
-	c.src_cap = sizeof w->src;
-	c.provider = str_from(w->provider->spec.name);
-	c.jobs = &w->claimed;
-	c.cap = 1;
-	rc = store_do(w->pool->store, &c.op);
-	*next_due_ms = c.next_due_ms;
-	return rc < 0 ? rc : (int)c.count;
-}
-
-static void release(struct worker *w)
-{
-	struct store_release r;
-
-	store_release_init(&r);
-	r.id = w->claimed.id;
-	(void)store_do(w->pool->store, &r.op);
-}
-
-/* Under the lock: nothing was sent; the probe and the rate get back what was taken for it. */
-static void claim_failed(struct worker *w, int rc, uint32_t generation, int64_t next_due_ms)
-{
-	struct provider *p = w->provider;
-	int64_t now_ms = hal_clock_mono_ms();
-
-	(void)breaker_end(&p->breaker, w->probe, BREAKER_SILENT, now_ms, 0);
-	w->probe = false;
-	retry_rate_give(&p->rate);
-	if (rc < 0) {
-		p->pause_until_ms = now_ms + POOL_PAUSE_MS;
-		if (rc != ERR_STOPPING)
-			log_warn("provider", "store gave no work -> asking again",
-				 LOG_TEXT("provider", p->spec.name), LOG_ERR(rc));
-		p->due = true;
-		return;
-	}
-	p->hot = false;
-	p->due = generation != w->pool->work_generation;
-	p->next_due_ms = next_due_ms;
-	p->looked_ms = now_ms;
-	/* This worker may go elsewhere now: somebody who waits should know until when. */
-	hal_cond_signal(&w->pool->wake);
-}
-
-/* Under the lock: there was a job, so there may be more, and somebody else may look. */
-static void claim_found(struct worker *w)
-{
-	struct provider *p = w->provider;
-
-	p->hot = true;
-	p->due = true;
-	hal_cond_signal(&w->pool->wake);
-	pool_grow(w->pool);
-}
-
-/* Under the lock, which is given away: one job, from claim to finish. */
-static void work(struct worker *w)
-{
-	struct provider_pool *pool = w->pool;
-	struct finish *f = finish_take(w);
-	uint32_t generation = pool->work_generation;
-	int64_t next_due_ms = 0;
-	bool released = false;
-	int rc = ERR_STOPPING;
-
-	hal_mutex_unlock(&pool->lock);
-	if (f) rc = claim(w, &next_due_ms);
-	if (rc > 0) {
+	attempt_composed(a);
+	if (a->rounds <= a->envelope.rcpt_count + 4) {
 		hal_mutex_lock(&pool->lock);
-		claim_found(w);
+		a->state = ATTEMPT_WAITING;
 		hal_mutex_unlock(&pool->lock);
-		attempt_run(w, f, &released);
-	}
-	if (rc > 0 && released) release(w);
-	hal_mutex_lock(&pool->lock);
-	if (rc > 0) w->worked_ms = hal_clock_mono_ms();
-	if (rc <= 0) claim_failed(w, rc, generation, next_due_ms);
-	if (!f) return;
-	if (rc <= 0 || released) {
-		f->state = FINISH_FREE;
 		return;
 	}
-	f->state = FINISH_SUBMITTED;
-	f->worker = w;
-	f->provider = w->provider;
-	f->provider->refs++;
-	hal_mutex_unlock(&pool->lock);
-	finish_submit(f);
+	snprintf(v.reply.text, sizeof v.reply.text, "%s", err_text(v.err));
+	for (size_t i = 0; i < a->envelope.rcpt_count; i++)
+		if (a->envelope.rcpts[i].verdict.class == SMTP_AGAIN) a->envelope.rcpts[i].verdict = v;
+	a->envelope.verdict = v;
+	attempt_end(a);
+}
+
+/* ---- what the client asks for ---- */
+
+/* The next one that a mail could be made of; those of which none can be made end here. NULL: none now. */
+static struct attempt *take_next(struct worker *w)
+{
+	struct provider_pool *pool = w->pool;
+
+	while (attempt_has_composer(w)) {
+		struct attempt *a;
+		int rc;
+
+		hal_mutex_lock(&pool->lock);
+		a = pool_is_over(pool, w) ? NULL : batch_next(w);
+		if (a) batch_refill(w);
+		hal_mutex_unlock(&pool->lock);
+		if (!a) return NULL;
+		rc = attempt_prepare(a);
+		if (rc == 0) return a;
+		if (rc == ERR_BUSY) return NULL;
+		attempt_end(a);
+	}
+	return NULL;
+}
+
+/* From now on a is the provider's; its transcript begins with what was said when the connection was made. */
+static void begin(struct worker *w, struct attempt *a, const char *host)
+{
+	hal_mutex_lock(&w->pool->lock);
+	a->state = ATTEMPT_FLYING;
+	hal_mutex_unlock(&w->pool->lock);
+	a->rounds++;
+	snprintf(a->memory->host, sizeof a->memory->host, "%.127s", host);
+	if (!w->conn || w->conn->log_len == 0) return;
+	attempt_note(a, (struct str){w->conn->log, w->conn->log_len - 1});
+	w->conn->log_len = 0;
+}
+
+static struct smtp_mail *supply_next(void *arg)
+{
+	struct worker *w = arg;
+	struct attempt *a;
+
+	if (w->conn->mails >= w->provider->spec.messages_per_connection) return NULL;
+	a = take_next(w);
+	if (!a) return NULL;
+	begin(w, a, w->conn->smtp.peer.text);
+	a->reused = w->conn->mails > 0 || w->conn->reused;
+	w->conn->mails++;
+	return &a->envelope;
+}
+
+static void supply_written(void *arg, struct smtp_mail *mail)
+{
+	(void)arg;
+	attempt_composed(mail->owner);
+}
+
+static void supply_done(void *arg, struct smtp_mail *mail)
+{
+	struct attempt *a = mail->owner;
+
+	(void)arg;
+	if (mail->verdict.class == SMTP_SENT) a->sent_reply = mail->verdict.reply;
+	if (goes_again(a))
+		again(a);
+	else
+		attempt_end(a);
+}
+
+/* ---- sending ---- */
+
+/* There is no connection to be had: that is the first mail's outcome, and perhaps the others' in their turn. */
+static void fail_first(struct worker *w, const struct smtp_verdict *v)
+{
+	struct attempt *a = take_next(w);
+
+	if (!a) return;
+	begin(w, a, w->conn->smtp.peer.text);
+	a->reused = false;
+	attempt_fail(a, v);
+	attempt_end(a);
+}
+
+static void send_smtp(struct worker *w)
+{
+	const struct smtp_supply supply = {supply_next, supply_done, supply_written, w};
+	struct provider_pool *pool = w->pool;
+	struct smtp_verdict v;
+
+	if (!w->conn) {
+		hal_mutex_lock(&pool->lock);
+		w->conn = conn_take(pool, w->provider);
+		hal_mutex_unlock(&pool->lock);
+	}
+	if (conn_ready(w, &v) < 0) {
+		fail_first(w, &v);
+		return;
+	}
+	(void)smtp_run(&w->conn->smtp, &supply, HAL_FOREVER);
 	hal_mutex_lock(&pool->lock);
+	if ((w->conn->smtp.quirks & ~w->provider->quirks) != 0) {
+		w->provider->quirks |= w->conn->smtp.quirks;
+		w->provider->quirks_until_ms = hal_clock_in(QUIRKS_MS);
+	}
+	hal_mutex_unlock(&pool->lock);
+}
+
+static void send_maildir(struct worker *w)
+{
+	struct provider *p = w->provider;
+	struct attempt *a;
+	bool made;
+
+	while ((a = take_next(w)) != NULL) {
+		struct composer *c = a->composer;
+		struct maildir_mail m = {
+			.mail = &a->envelope, .job = &c->job, .message_id = c->input.message_id};
+
+		begin(w, a, p->spec.path);
+		hal_mutex_lock(&p->ready_lock);
+		made = p->maildir_made;
+		hal_mutex_unlock(&p->ready_lock);
+		(void)maildir_deliver(p->spec.path, &made, &m);
+		hal_mutex_lock(&p->ready_lock);
+		p->maildir_made = made;
+		hal_mutex_unlock(&p->ready_lock);
+		if (m.verdict.class == SMTP_SENT) a->sent_reply = m.verdict.reply;
+		attempt_fail(a, &m.verdict);
+		attempt_end(a);
+	}
+}
+
+/* ---- a session ---- */
+
+/* Under the lock, which is given away: until there is something to send (true), or nothing to wait for. */
+static bool wait_for_jobs(struct worker *w)
+{
+	struct provider_pool *pool = w->pool;
+
+	for (;;) {
+		int64_t until_ms = HAL_FOREVER;
+
+		if (pool_is_over(pool, w)) batch_release(w);
+		if (batch_next(w)) return true;
+		batch_refill(w);
+		if (batch_repeat(w, hal_clock_mono_ms(), &until_ms)) continue;
+		if (!batch_waits(w)) return false;
+		(void)hal_cond_wait(&w->answered, &pool->lock, until_ms);
+	}
+}
+
+/* Under the lock, which is given away. */
+static void session(struct worker *w)
+{
+	struct provider_pool *pool = w->pool;
+
+	w->begun = false;
+	w->more = true;
+	w->want = 1;
+	w->conn = NULL;
+	while (wait_for_jobs(w)) {
+		hal_mutex_unlock(&pool->lock);
+		if (w->provider->spec.type == SETTINGS_PROVIDER_MAILDIR)
+			send_maildir(w);
+		else
+			send_smtp(w);
+		hal_mutex_lock(&pool->lock);
+	}
+	if (w->conn) conn_give(pool, w->conn);
+	w->conn = NULL;
 }
 
 /* ---- telling the jobs that wait ---- */
@@ -276,7 +286,7 @@ static bool wait_for_work(struct worker *w)
 		struct conn *c;
 
 		if (pool->stopping || pool->running > pool->worker_max) return false;
-		if (finish_repeat(w, now_ms, &until_ms) || show_next(pool)) continue;
+		if (batch_repeat(w, now_ms, &until_ms) || show_next(pool)) continue;
 		w->provider = pool_take(pool, w, &until_ms);
 		if (w->provider) return true;
 		c = conn_expired(pool, now_ms, &until_ms);
@@ -302,10 +312,10 @@ void worker_main(void *arg)
 
 	hal_mutex_lock(&pool->lock);
 	while (wait_for_work(w)) {
-		work(w);
+		session(w);
 		pool_give(pool, w);
 	}
-	finish_drain(w);
+	batch_drain(w);
 	w->state = WORKER_ENDED;
 	pool->running--;
 	pool->ended_count++;

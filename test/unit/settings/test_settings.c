@@ -903,7 +903,7 @@ static void what_is_not_built_is_said(void **state)
 	assert_int_equal(report.notes, 0);
 	assert_int_equal(settings_check_built(&settings, &report), 0);
 	good("[worker]\npipeline_depth = 4\n[ring]\nbytes = 64K\n");
-	assert_int_equal(report.notes, 2);
+	assert_int_equal(report.notes, 1);
 	assert_int_equal(settings_check_built(&settings, &report), 0);
 	/* A default is no wish. */
 	good("[worker]\npipeline_depth = 8\n");

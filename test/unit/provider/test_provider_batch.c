@@ -1,0 +1,264 @@
+/* Several mails in one worker's hands: claimed together, in flight together, ended one by one. Each test is one boot. */
+#include <stdarg.h>
+#include <setjmp.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <cmocka.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/err.h"
+#include "hal_clock.h"
+#include "hal_thread.h"
+#include "provider_kit.h"
+#include "sim/sim.h"
+#include "smtp_peer.h"
+
+#define ONE "[provider.one]\ntype=smtp\nhost=192.0.2.1\nport=25\ntls=none\nfrom=gw@example.org\n"
+
+static struct provider_kit kit;
+static struct smtp_peer peer;
+
+static void boot(void (*fn)(void *arg))
+{
+	for (uint64_t seed = 1; seed <= 5; seed++) {
+		struct sim_config c = sim_config_default(seed);
+		struct sim_result r;
+
+		c.preempt_percent = (unsigned)(seed % 4) * 15;
+		c.spurious_percent = 10;
+		c.time_ms_max = 48 * 3600 * INT64_C(1000);
+		sim_reset();
+		r = sim_run(&c, fn, NULL);
+		if (r.end != SIM_FINISHED)
+			print_message("seed %u: %s\n%.20000s\n", (unsigned)seed, sim_end_text(r.end),
+				      sim_log_text());
+		assert_int_equal(r.end, SIM_FINISHED);
+	}
+}
+
+#define BOOT(name)                                                                                           \
+	static void name(void **state)                                                                       \
+	{                                                                                                    \
+		(void)state;                                                                                 \
+		boot(name##_boot);                                                                           \
+	}
+
+static void start(const char *caps, const char *ini)
+{
+	memset(&peer, 0, sizeof peer);
+	peer.caps = caps;
+	sim_peer_listen("192.0.2.1", 25, smtp_peer_serve, &peer);
+	provider_kit_start(&kit, ini);
+}
+
+static int64_t hand_in(int count, const char *prefix)
+{
+	char name[32];
+	int64_t id = 0;
+
+	for (int i = 0; i < count; i++) {
+		snprintf(name, sizeof name, "%s%d", prefix, i);
+		id = provider_kit_mail(&kit, name, NULL);
+	}
+	return id;
+}
+
+static unsigned count_in(int64_t last, enum job_state state)
+{
+	unsigned n = 0;
+
+	for (int64_t id = 1; id <= last; id++)
+		n += provider_kit_job(&kit, id).state == state;
+	return n;
+}
+
+/* ---- in flight ---- */
+
+static void each_once_boot(void *arg)
+{
+	int64_t last;
+
+	(void)arg;
+	start("PIPELINING", "[worker]\nmax=2\n" ONE);
+	sim_faults()->net.rule_count = 1;
+	sim_faults()->net.rules[0] = (struct sim_net_rule){.latency_ms = 10};
+	last = hand_in(70, "m");
+	for (int64_t id = 1; id <= last; id++)
+		assert_int_equal(
+			provider_kit_await(&kit, id, JOB_COMPLETED, JOB_REASON_NONE, 20000).retry_count, 0);
+	assert_int_equal(peer.mails, 70);
+	assert_int_equal(peer.violations, 0);
+	assert_true(peer.connections <= 2);
+	assert_int_equal(provider_kit_status(&kit, "one").sent, 70);
+	provider_kit_stop(&kit, 1000);
+}
+BOOT(each_once)
+
+/* The server hangs up on one of them: that one is tried again, the others lose nothing by it. */
+static void hangs_up_boot(void *arg)
+{
+	unsigned retries = 0;
+	int64_t last;
+
+	(void)arg;
+	start("PIPELINING", "[worker]\nmax=1\n" ONE);
+	peer.only_mail = 4;
+	peer.replies[PEER_DATA] = PEER_HANG_UP;
+	last = hand_in(12, "m");
+	for (int64_t id = 1; id <= last; id++)
+		retries += provider_kit_await(&kit, id, JOB_COMPLETED, JOB_REASON_NONE, 20000).retry_count;
+	assert_int_equal(peer.mails, 12);
+	assert_int_equal(retries, 1);
+	provider_kit_stop(&kit, 1000);
+}
+BOOT(hangs_up)
+
+/* Much more for the ends than a batch has memory for: its jobs wait for each other's. */
+static void many_recipients_boot(void *arg)
+{
+	static char to[8192];
+	struct job_problem problem;
+	int64_t ids[8];
+	size_t at;
+	char name[16];
+
+	(void)arg;
+	start("PIPELINING", "[worker]\nmax=1\n" ONE);
+	at = (size_t)snprintf(to, sizeof to, "\"to\":[");
+	for (int i = 0; i < 100; i++)
+		at += (size_t)snprintf(to + at, sizeof to - at, "%s\"recipient-number-%03d@example.com\"",
+				       i > 0 ? "," : "", i);
+	snprintf(to + at, sizeof to - at, "]");
+	for (size_t i = 0; i < 8; i++) {
+		snprintf(name, sizeof name, "m%zu", i);
+		ids[i] = provider_kit_submit(&kit, name, NULL, to, 100, &problem);
+		assert_true(ids[i] > 0);
+	}
+	for (size_t i = 0; i < 8; i++)
+		(void)provider_kit_await(&kit, ids[i], JOB_COMPLETED, JOB_REASON_NONE, 20000);
+	assert_int_equal(peer.mails, 8);
+	provider_kit_stop(&kit, 1000);
+}
+BOOT(many_recipients)
+
+/* Jobs of which several fit into a claim, and one that does not. */
+static void sizes_boot(void *arg)
+{
+	static const size_t bytes[] = {100, 30000, 30000, 30000, 200000, 10, 60000, 60000, 5};
+	struct job_problem problem;
+	int64_t ids[sizeof bytes / sizeof *bytes];
+	char name[16];
+
+	(void)arg;
+	start("PIPELINING", "[worker]\nmax=1\n" ONE);
+	for (size_t i = 0; i < sizeof bytes / sizeof *bytes; i++) {
+		snprintf(name, sizeof name, "m%zu", i);
+		ids[i] = provider_kit_submit(&kit, name, NULL, "\"to\":[\"r@example.com\"]", bytes[i],
+					     &problem);
+		assert_true(ids[i] > 0);
+	}
+	for (size_t i = 0; i < sizeof bytes / sizeof *bytes; i++)
+		(void)provider_kit_await(&kit, ids[i], JOB_COMPLETED, JOB_REASON_NONE, 20000);
+	assert_int_equal(peer.mails, sizeof bytes / sizeof *bytes);
+	assert_int_equal(peer.violations, 0);
+	provider_kit_stop(&kit, 1000);
+}
+BOOT(sizes)
+
+/* ---- claims ---- */
+
+/* One mail asks whether the provider is back, however many wait. */
+static void one_probes_boot(void *arg)
+{
+	int64_t last;
+
+	(void)arg;
+	start("PIPELINING", "[worker]\nmax=4\n" ONE);
+	peer.replies[PEER_GREETING] = "554 closed for today";
+	last = hand_in(40, "m");
+	hal_clock_sleep_until(hal_clock_in(60000));
+	/* 1, 2, 4 ... s apart, each a little more or less, after at most one for each worker at first. */
+	assert_uint_in_range(peer.connections, 4, 12);
+	assert_int_equal(count_in(last, JOB_PENDING), 40);
+	assert_string_equal(provider_kit_job(&kit, 30).error, "554 closed for today");
+	peer.replies[PEER_GREETING] = NULL;
+	for (int64_t id = 1; id <= last; id++)
+		assert_int_equal(
+			provider_kit_await(&kit, id, JOB_COMPLETED, JOB_REASON_NONE, 400000).retry_count, 0);
+	assert_int_equal(peer.mails, 40);
+	provider_kit_stop(&kit, 1000);
+}
+BOOT(one_probes)
+
+/* What was claimed and not begun is given back at the stop, untouched. */
+static void gives_back_boot(void *arg)
+{
+	int64_t last;
+
+	(void)arg;
+	start("PIPELINING", "[worker]\nmax=1\n" ONE);
+	sim_faults()->net.rule_count = 1;
+	sim_faults()->net.rules[0] = (struct sim_net_rule){.latency_ms = 50};
+	last = hand_in(40, "m");
+	hal_clock_sleep_until(hal_clock_in(1500));
+	provider_stop(kit.pool, hal_clock_in(5000));
+	assert_uint_in_range(peer.mails, 3, 39);
+	assert_int_equal(count_in(last, JOB_COMPLETED), peer.mails);
+	assert_int_equal(count_in(last, JOB_PENDING), 40 - peer.mails);
+	for (int64_t id = 1; id <= last; id++)
+		assert_int_equal(provider_kit_job(&kit, id).retry_count, 0);
+	store_close(kit.store);
+}
+BOOT(gives_back)
+
+/* An urgent mail waits only for what is in flight already. */
+static void urgent_boot(void *arg)
+{
+	struct job_problem problem;
+	int64_t last, id;
+
+	(void)arg;
+	start("PIPELINING", "[worker]\nmax=1\n" ONE);
+	sim_faults()->net.rule_count = 1;
+	sim_faults()->net.rules[0] = (struct sim_net_rule){.latency_ms = 20};
+	last = hand_in(100, "m");
+	hal_clock_sleep_until(hal_clock_in(800));
+	id = provider_kit_submit(&kit, "urgent", NULL, "\"to\":[\"r@example.com\"],\"priority\":\"high\"",
+				 100, &problem);
+	assert_true(id > 0);
+	assert_true(count_in(last, JOB_COMPLETED) < 60);
+	unsigned before = peer.mails;
+	(void)provider_kit_await(&kit, id, JOB_COMPLETED, JOB_REASON_NONE, 20000);
+	assert_uint_in_range(peer.mails - before, 1, 20);
+	provider_kit_stop(&kit, 5000);
+}
+BOOT(urgent)
+
+/* Little work is shared out among the workers, not taken by the first. */
+static void shared_out_boot(void *arg)
+{
+	int64_t last;
+
+	(void)arg;
+	start("PIPELINING", "[worker]\nmin=4\nmax=4\n" ONE);
+	sim_faults()->net.rule_count = 1;
+	sim_faults()->net.rules[0] = (struct sim_net_rule){.latency_ms = 500};
+	last = hand_in(8, "m");
+	for (int64_t id = 1; id <= last; id++)
+		(void)provider_kit_await(&kit, id, JOB_COMPLETED, JOB_REASON_NONE, 60000);
+	assert_uint_in_range(peer.connections, 3, 4);
+	provider_kit_stop(&kit, 5000);
+}
+BOOT(shared_out)
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(each_once), cmocka_unit_test(hangs_up),   cmocka_unit_test(many_recipients),
+		cmocka_unit_test(sizes),     cmocka_unit_test(one_probes), cmocka_unit_test(gives_back),
+		cmocka_unit_test(urgent),    cmocka_unit_test(shared_out),
+	};
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
