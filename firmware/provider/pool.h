@@ -225,8 +225,8 @@ struct worker {
 	bool probe;
 	bool begun; /* something was claimed */
 	bool more;  /* the last claim found something: there may be more */
-	unsigned
-		want; /* jobs to claim next: begins with 1 and doubles, so that little work is spread over the workers */
+	/* Jobs to claim next: begins with 1 and doubles, so that little work is shared out among the workers. */
+	unsigned want;
 	struct conn *conn;
 	struct job_result_rcpt results[STORE_RCPT_MAX]; /* scratch of an ending */
 	struct batch batches[2];

@@ -1,4 +1,5 @@
-/* Several mails in one worker's hands: claimed together, in flight together, ended one by one. Each test is one boot. */
+/* Several mails in one worker's hands: claimed together, in flight together, ended one by one. Each test is one
+ * boot. */
 #include <stdarg.h>
 #include <setjmp.h>
 #include <stddef.h>
@@ -63,6 +64,12 @@ static int64_t hand_in(int count, const char *prefix)
 		id = provider_kit_mail(&kit, name, NULL);
 	}
 	return id;
+}
+
+static void expect_in(const char *text, const char *part)
+{
+	if (!strstr(text, part)) print_message("not in it: %s\n%s\n", part, text);
+	assert_non_null(strstr(text, part));
 }
 
 static unsigned count_in(int64_t last, enum job_state state)
@@ -167,6 +174,75 @@ static void sizes_boot(void *arg)
 }
 BOOT(sizes)
 
+/* ---- transcripts ---- */
+
+static const char *transcript(int64_t id)
+{
+	static struct store_attempt attempts[2];
+	struct store_attempt_list l;
+
+	store_attempt_list_init(&l);
+	l.id = id;
+	l.attempts = attempts;
+	l.cap = 2;
+	assert_int_equal(store_do(kit.store, &l.op), 0);
+	assert_int_equal(l.count, 1);
+	return attempts[0].log;
+}
+
+/* The first mail's says how the connection began, each mail's what was answered to it. */
+static void transcripts_boot(void *arg)
+{
+	int64_t last;
+
+	(void)arg;
+	start("PIPELINING", "[worker]\nmax=1\n" ONE);
+	peer.replies[PEER_GREETING] = "220 \xff mx.example.com\t\x01";
+	peer.replies[PEER_DOT] = "250-2.0.0 Ok:\r\n250 2.0.0 queued as ABC";
+	last = hand_in(3, "m");
+	for (int64_t id = 1; id <= last; id++)
+		(void)provider_kit_await(&kit, id, JOB_COMPLETED, JOB_REASON_NONE, 20000);
+	assert_string_equal(transcript(1), "connected to 192.0.2.1 [192.0.2.1]:25\n"
+					   "greeting: 220 \\xFF mx.example.com\\x09\\x01\n"
+					   "EHLO: 250-peer.example greets you\n"
+					   "EHLO: 250-PIPELINING\n"
+					   "EHLO: 250 HELP\n"
+					   "MAIL: 250 2.1.0 sender fine\n"
+					   "RCPT: 250 2.1.5 recipient fine\n"
+					   "DATA: 354 go on\n"
+					   ".: 250-2.0.0 Ok:\n"
+					   ".: 250 2.0.0 queued as ABC\n");
+	assert_string_equal(transcript(3), "MAIL: 250 2.1.0 sender fine\n"
+					   "RCPT: 250 2.1.5 recipient fine\n"
+					   "DATA: 354 go on\n"
+					   ".: 250-2.0.0 Ok:\n"
+					   ".: 250 2.0.0 queued as ABC\n");
+	provider_kit_stop(&kit, 1000);
+}
+BOOT(transcripts)
+
+/* A reply that does not end. */
+static void long_transcript_boot(void *arg)
+{
+	static char reply[6000];
+	size_t at = 0;
+	int64_t id;
+
+	(void)arg;
+	start("PIPELINING", "[worker]\nmax=1\n" ONE);
+	for (int i = 0; i < 24; i++)
+		at += (size_t)snprintf(reply + at, sizeof reply - at,
+				       "550-line %d of a reply that says the same\r\n", i);
+	snprintf(reply + at, sizeof reply - at, "550 no");
+	peer.replies[PEER_RCPT] = reply;
+	id = hand_in(1, "m");
+	(void)provider_kit_await(&kit, id, JOB_FAILED, JOB_REASON_NONE, 20000);
+	expect_in(transcript(id), "RCPT: 550-line 0 of");
+	assert_true(strlen(transcript(id)) <= STORE_LOG_MAX);
+	provider_kit_stop(&kit, 1000);
+}
+BOOT(long_transcript)
+
 /* ---- claims ---- */
 
 /* One mail asks whether the provider is back, however many wait. */
@@ -256,9 +332,11 @@ BOOT(shared_out)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(each_once), cmocka_unit_test(hangs_up),   cmocka_unit_test(many_recipients),
-		cmocka_unit_test(sizes),     cmocka_unit_test(one_probes), cmocka_unit_test(gives_back),
-		cmocka_unit_test(urgent),    cmocka_unit_test(shared_out),
+		cmocka_unit_test(each_once),       cmocka_unit_test(hangs_up),
+		cmocka_unit_test(many_recipients), cmocka_unit_test(sizes),
+		cmocka_unit_test(one_probes),      cmocka_unit_test(gives_back),
+		cmocka_unit_test(urgent),          cmocka_unit_test(shared_out),
+		cmocka_unit_test(transcripts),     cmocka_unit_test(long_transcript),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
