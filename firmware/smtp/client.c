@@ -30,6 +30,9 @@ struct smtp_verdict client_verdict_of_reply(const struct smtp *s, enum smtp_clas
 /* What a refusal within a mail means: 4yz is a try, 5yz a failure. */
 struct smtp_verdict client_verdict_refused(const struct smtp *s)
 {
+	/* RFC 4954 section 6, RFC 3207 section 4: "Authentication required", "Must issue STARTTLS first", to
+	 * any command: the provider's configuration is refused, not this mail. */
+	if (s->reply.code == 530) return client_verdict_of_reply(s, SMTP_HOLD, ERR_AUTH);
 	return s->reply.code >= 500 ? client_verdict_of_reply(s, SMTP_FAIL, ERR_REMOTE_PERM)
 				    : client_verdict_of_reply(s, SMTP_TRY, ERR_REMOTE_TEMP);
 }

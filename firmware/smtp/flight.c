@@ -197,10 +197,6 @@ static void on_mail(struct smtp *s, struct smtp_flight *f)
 	if (is_last(s, f)) s->needs_rset = false;
 	if (class == 3 || (s->reply.code == 503 && f->behind && !s->depth_known))
 		out_of_step(s);
-	else if (s->reply.code == 530)
-		/* RFC 4954 section 6, RFC 3207 section 4: "Authentication required", "Must issue STARTTLS
-		 * first": the provider's configuration is refused, not this mail. */
-		flight_stop(f, client_verdict_of_reply(s, SMTP_HOLD, ERR_AUTH));
 	else
 		flight_stop(f, client_verdict_refused(s));
 }
@@ -224,12 +220,14 @@ static bool is_bad_sequence(const struct smtp *s, const struct smtp_flight *f)
 
 static void on_rcpt(struct smtp *s, struct smtp_flight *f, struct smtp_rcpt *rcpt)
 {
+	if (s->reply.code / 100 == 3 || is_bad_sequence(s, f)) {
+		out_of_step(s); /* it is still due: nothing is decided */
+		return;
+	}
 	f->rcpts_due--;
 	if (s->reply.code / 100 == 2) {
 		rcpt->verdict.reply = s->reply;
 		f->accepted++;
-	} else if (s->reply.code / 100 == 3 || is_bad_sequence(s, f)) {
-		out_of_step(s);
 	} else if (!f->stop) {
 		/* After a refused MAIL the RCPTs behind it say nothing of their own. */
 		rcpt->verdict = too_many(s, f) ? client_verdict_of_reply(s, SMTP_AGAIN, ERR_REMOTE_TEMP)

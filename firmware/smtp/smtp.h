@@ -54,7 +54,7 @@ enum smtp_class {
 	SMTP_TRY,
 	/* 5yz to MAIL, RCPT, DATA or the content; a mail that this server cannot be given. */
 	SMTP_FAIL,
-	/* Not the mail's fault: connect, greeting, EHLO, TLS, AUTH (also 530 to MAIL); a body that cannot be
+	/* Not the mail's fault: connect, greeting, EHLO, TLS, AUTH (also 530 to anything); a body that cannot be
 	 * read now; smtp_abort, no link, no memory. */
 	SMTP_HOLD,
 	/* The final dot (or the last chunk) left completely, its reply did not come: sent, or not. .err is

@@ -16,6 +16,7 @@ void wire_use(struct smtp *s, struct hal_stream *stream)
 {
 	s->stream = stream;
 	s->out_len = 0;
+	s->send_err = 0;
 	net_line_init(&s->line, stream, s->in, sizeof(s->in));
 }
 

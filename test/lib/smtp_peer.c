@@ -103,9 +103,13 @@ static bool read_line(struct session *c, char *line, size_t cap)
 	return false;
 }
 
-static void put(struct session *c, const char *text)
+static void put(struct session *c, char *text)
 {
-	if (net_send_all(c->s, text, strlen(text), hal_clock_in(WAIT_MS), NULL) < 0) c->over = true;
+	size_t len = strlen(text);
+
+	for (size_t i = 0; i < len; i++)
+		if (text[i] == PEER_NUL[0]) text[i] = '\0';
+	if (net_send_all(c->s, text, len, hal_clock_in(WAIT_MS), NULL) < 0) c->over = true;
 }
 
 static const char *scripted(const struct smtp_peer *p, enum smtp_peer_at at)
@@ -161,7 +165,8 @@ static int say(struct session *c, enum smtp_peer_at at, const char *usual)
 		c->p->finals_sent++;
 		if (c->accepted > 0) taken = take(c, at == PEER_LAST);
 	}
-	snprintf(line, sizeof(line), "%s\r\n%s", r,
+	bool ended = r[0] != '\0' && r[strlen(r) - 1] == '\n';
+	snprintf(line, sizeof(line), "%s%s%s", r, ended ? "" : "\r\n",
 		 at == PEER_STARTTLS && c->p->behind_starttls != NULL ? c->p->behind_starttls : "");
 	put(c, line);
 	if (taken != NULL) taken->said = !c->over;
@@ -251,7 +256,7 @@ static void on_auth(struct session *c, const char *rest)
 static bool read_content(struct session *c)
 {
 	struct smtp_peer *p = c->p;
-	bool bol = true, spoken = p->replies[PEER_CONTENT] == NULL;
+	bool bol = true, spoken = scripted(p, PEER_CONTENT) == NULL;
 	int b;
 
 	p->content_len = 0;
@@ -424,7 +429,8 @@ static void on_line(struct session *c, char *line)
 		c->over = true;
 	} else {
 		p->unknown_commands++;
-		put(c, "500 5.5.2 what?\r\n");
+		char what[] = "500 5.5.2 what?\r\n";
+		put(c, what);
 	}
 }
 

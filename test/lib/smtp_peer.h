@@ -31,8 +31,9 @@ enum smtp_peer_at {
 };
 
 /* Special replies. */
-#define PEER_HANG_UP "!" /* closes the connection instead */
-#define PEER_SILENT  "?" /* says nothing any more, and reads on */
+#define PEER_HANG_UP "!"    /* closes the connection instead */
+#define PEER_SILENT  "?"    /* says nothing any more, and reads on */
+#define PEER_NUL     "\x1a" /* stands for NUL within a reply. A reply that ends in LF gets no CRLF */
 
 /* A reply in place of the usual one, to one mail only. */
 struct smtp_peer_script {
