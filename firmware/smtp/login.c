@@ -127,7 +127,7 @@ static void auth_refused(struct smtp *s, int err)
 void client_on_auth(struct smtp *s)
 {
 	int code = s->reply.code;
-	bool again = s->config.auth == SMTP_AUTH_AUTO && s->auth_refused == 0 && is_refused_for_itself(code);
+	bool again = s->auth_refused == 0 && is_refused_for_itself(code);
 
 	if (code / 100 == 2 && s->exchange.complete) {
 		explicit_bzero(&s->exchange, sizeof(s->exchange));

@@ -24,10 +24,10 @@ class Postfix(Server):
     name = "Postfix"
     mechanisms = ("plain", "login", "cram-md5", "scram-sha-256")  # libsasl2-modules has no XOAUTH2
 
-    def __init__(self, user="gateway", password="pass word\\1"):
+    def __init__(self, user="gateway", password="pass word\\1", chunking=True):
         self.dir = tempfile.mkdtemp(prefix="postern-postfix-")
         os.chmod(self.dir, 0o755)
-        self.user, self.password = user, password
+        self.user, self.password, self.chunking = user, password, chunking
         self.port, self.tls_port = free_port(), free_port()
         self.mail = self.path("mail")
         self.ca, cert, key = certificate(self.dir)
@@ -51,6 +51,7 @@ class Postfix(Server):
             "cyrus_sasl_config_path": self.path("conf", "sasl"), "smtpd_sasl_local_domain": "example.com",
             "smtpd_relay_restrictions": "permit_sasl_authenticated, reject",
             "smtpd_recipient_restrictions": "", "mynetworks": "192.0.2.1/32", "smtpd_tls_loglevel": "1",
+            "smtpd_discard_ehlo_keywords": "" if self.chunking else "chunking, silent-discard",
             "alias_maps": "", "alias_database": "", "local_recipient_maps": "",
         }
         with open(self.path("conf", "main.cf"), "w") as f:

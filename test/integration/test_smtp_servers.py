@@ -3,6 +3,7 @@ two at a server that reads the end of a mail where there is none.
 """
 import email
 import email.policy
+import functools
 import re
 import socket
 import threading
@@ -81,9 +82,9 @@ class Smuggling:
             self.assertEqual(text, expected[name], name)
 
 
-class Servers(Smuggling):
-    """What every server of the two families must do."""
-    make = method = failure = None
+class RealServer(Smuggling):
+    """A server of its own for the class's tests, and gateways to it."""
+    make = None
 
     @classmethod
     def setUpClass(cls):
@@ -101,6 +102,19 @@ class Servers(Smuggling):
         g = Gateway({f"provider.{name}": keys for name, keys in providers.items()})
         self.addCleanup(g.close)
         return g.start()
+
+    def test_smuggling(self):
+        gateway = self.gateway({"default": self.provider()})
+        expected = self.send_all(gateway)
+        self.server.wait_mails("user", len(expected), 60)
+        self.check_all(self.server.mails("user"), expected)
+        self.assertNotIn("smuggler", self.server.log_text())
+
+
+class Mechanisms(RealServer):
+    """What the server of either family must do. method: what its log says of a login by that mechanism; failure: of one
+    that failed."""
+    method = failure = None
 
     def test_every_mechanism(self):
         words = self.server.mechanisms + ("auto",)
@@ -151,16 +165,9 @@ class Servers(Smuggling):
             time.sleep(0.05)
         raise AssertionError(f"nothing is said of {id_}: {job}\n{gateway.log_text()}")
 
-    def test_smuggling(self):
-        gateway = self.gateway({"default": self.provider()})
-        expected = self.send_all(gateway)
-        self.server.wait_mails("user", len(expected), 60)
-        self.check_all(self.server.mails("user"), expected)
-        self.assertNotIn("smuggler", self.server.log_text())
-
 
 @unittest.skipIf(postfix.missing(), postfix.missing())
-class PostfixTest(Servers, unittest.TestCase):
+class PostfixTest(Mechanisms, unittest.TestCase):
     make = postfix.Postfix
     failure = "SASL .* authentication failed"
 
@@ -169,13 +176,40 @@ class PostfixTest(Servers, unittest.TestCase):
 
 
 @unittest.skipIf(exim.missing(), exim.missing())
-class EximTest(Servers, unittest.TestCase):
+class EximTest(Mechanisms, unittest.TestCase):
     make = exim.Exim
     failure = "authenticator failed"
 
     def method(self, word):
         driver = {"auto": "plain", "cram-md5": "cram"}.get(word, word)
         return rf"<= gateway@example.com .* P=esmtpsa .*A={driver}:{self.server.user}"
+
+    def test_chunking(self):
+        """What Exim says of a mail that came by BDAT: K."""
+        gateway = self.gateway({"default": self.provider()})
+        log = len(self.server.log_text())
+        jobs = [{"to": ["bcc@example.com"], "subject": f"chunk {n}", "body_format": "TEXT",
+                 "body_content": "line\n.\n" * (n * n * 20) + "end\n"} for n in range(10)]
+        self.assertEqual(gateway.api("POST", "/api/emails", jobs)[0], 202)
+        gateway.wait_drained()
+        self.server.wait_mails("bcc", len(jobs))
+        received = [line for line in self.server.log_text()[log:].split("\n") if " <= gateway@example.com " in line]
+        self.assertEqual(len(received), len(jobs))
+        for line in received:
+            self.assertRegex(line, r" P=esmtpsa .* K ")
+        mails = {m["Subject"]: m for m in map(parse, self.server.mails("bcc"))}
+        for job in jobs:
+            self.assertEqual(lines(mails[job["subject"]].get_payload(decode=True)), job["body_content"].encode())
+
+
+@unittest.skipIf(postfix.missing(), postfix.missing())
+class PostfixByDataTest(RealServer, unittest.TestCase):
+    make = functools.partial(postfix.Postfix, chunking=False)
+
+
+@unittest.skipIf(exim.missing(), exim.missing())
+class EximByDataTest(RealServer, unittest.TestCase):
+    make = functools.partial(exim.Exim, chunking=False)
 
 
 class Lax:
