@@ -88,7 +88,7 @@ class Bench:
         if attach:
             attach.attach(party.roots())
         forget_peaks(party.roots())
-        before, own = Counters(party.roots()), party.own_counters()
+        before, own, sink_before = Counters(party.roots()), party.own_counters(), Counters([sink.process.pid])
         profiler = self.profile(party) if self.perf and party.counts_syncs else None
         greeted = sink.go()
         began = party.release() or greeted
@@ -99,7 +99,7 @@ class Bench:
         stats = sink.stats()
         if isinstance(party, parties.PostfixRelay):
             ended = stats["all"]
-        after, own_after = Counters(party.roots()), party.own_counters()
+        after, own_after, sink_after = Counters(party.roots()), party.own_counters(), Counters([sink.process.pid])
         if profiler:
             profiler.terminate()
             profiler.wait()
@@ -117,6 +117,7 @@ class Bench:
             "syncs": (own_after["syncs"] - own["syncs"]) / count if own else None,
             "trips": stats["trips"] / count, "commands": stats["commands"] / count, "reads": stats["reads"] / count,
             "connections": conns, "opened": stats["connections"],
+            "sink_ms": (sink_after.cpu_s - sink_before.cpu_s) / count * 1000,
             "per_trip": count * case.delay / 1000 / seconds / conns if case.delay else None, "hints": party.hints(),
         }
 
@@ -164,8 +165,8 @@ class Bench:
                 found = self.run(case, party_class, offer, case.mails.get(name, case.count))
                 runs.setdefault(name, []).append(found)
                 print(f"  {case.name}: {name}: {found['rate']:.0f}/s, {found['cpu_ms']:.3f} ms CPU, "
-                      f"{found['peak_kb']} KB, {found['trips']:.2f} trips, {found['seconds']:.2f} s; {found['hints']}",
-                      flush=True)
+                      f"{found['peak_kb']} KB, {found['trips']:.2f} trips, {found['seconds']:.2f} s "
+                      f"(sink: {found['sink_ms']:.3f} ms CPU); {found['hints']}", flush=True)
         out = {}
         for name, rows in runs.items():
             out[name] = {k: statistics.median(r[k] for r in rows) if isinstance(v, (int, float)) else v
@@ -190,6 +191,7 @@ def table(case, rows):
         out.append(f"| {name} | {r['mails']:,} | {r['connections'] if mail else '–'} | {r['rate']:,.0f} | "
                    f"{r['cpu_ms']:.3f} | {r['peak_kb']:,.0f} | {r['written']:,.0f} | {cell(r['syncs'], '.3f')} | "
                    f"{cell(r['trips'] if mail else None, '.2f')} | {cell(r['per_trip'], '.2f')} |")
+    out += [""] + [f"Processor, user + system: {name}: {r['hints']}.  " for name, r in rows.items() if r["hints"]]
     return out + [""]
 
 
