@@ -149,6 +149,10 @@ int net_tls_start(struct net_tls *t, struct net_tls_config *c, struct hal_stream
 /* "TLSv1.3 TLS1-3-AES-128-GCM-SHA256", with ", resumed" behind it when it was; for transcripts. */
 void net_tls_text(const struct net_tls *t, struct buf *out);
 
+/* The sentence behind an ERR_TLS of the stream's operations, when the other side gave a reason; else nothing. A server
+ * that does not like our certificate says so only after net_tls_start has succeeded (TLS 1.3). */
+void net_tls_why(const struct net_tls *t, struct buf *out);
+
 /* Client: whether a kept session was taken up, so that there was no certificate to judge. */
 bool net_tls_resumed(const struct net_tls *t);
 

@@ -274,8 +274,23 @@ static int tls_err(struct session *t, int rc)
 	case MBEDTLS_ERR_X509_CERT_VERIFY_FAILED: return ERR_TLS_CERT;
 	case MBEDTLS_ERR_SSL_ALLOC_FAILED:
 	case MBEDTLS_ERR_X509_ALLOC_FAILED: return ERR_NO_MEMORY;
-	default: return t->below_err < 0 ? t->below_err : ERR_TLS;
+	case MBEDTLS_ERR_SSL_FATAL_ALERT_MESSAGE: t->alert = t->ssl.in_msg[1]; return ERR_TLS;
+	/* What mbedTLS found wrong by itself it tries to tell the other side, and that may fail too. */
+	default: return rc == BELOW_FAILED && t->below_err < 0 ? t->below_err : ERR_TLS;
 	}
+}
+
+/* Who refuses us in TLS 1.3 says so after our side of the handshake, and hangs up: the next thing that we send
+ * fails, and the reason lies there to be read. */
+static int last_word(struct session *t, int err)
+{
+	unsigned char none[1];
+
+	if (err != ERR_RESET && err != ERR_CLOSED) return err;
+	t->deadline = hal_clock_mono_ms();
+	t->below_err = 0;
+	int rc = mbedtls_ssl_read(&t->ssl, none, 0);
+	return rc == MBEDTLS_ERR_SSL_FATAL_ALERT_MESSAGE ? tls_err(t, rc) : err;
 }
 
 static int tls_send(struct hal_stream *s, const void *bytes, size_t len, int64_t deadline_ms)
@@ -291,7 +306,7 @@ static int tls_send(struct hal_stream *s, const void *bytes, size_t len, int64_t
 		if (rc > 0) return rc;
 		err = tls_err(t, rc);
 	} while (err == 0);
-	return t->send_err = err;
+	return t->send_err = last_word(t, err);
 }
 
 /* Reads up to cap bytes; with cap 0 until there is something to read. */
@@ -361,18 +376,44 @@ static const char *alert_text(int code)
 	}
 }
 
+static void say_alert(const struct session *t, struct buf *out)
+{
+	buf_printf(out, "TLS refused by the other side: %s (alert %d)", alert_text(t->alert), t->alert);
+}
+
 static void say_failure(struct session *t, int rc, int err)
 {
 	if (t->why->len > 0) return;
-	if (rc == MBEDTLS_ERR_SSL_FATAL_ALERT_MESSAGE)
-		buf_printf(t->why, "TLS refused by the other side: %s (alert %d)",
-			   alert_text(t->ssl.in_msg[1]), t->ssl.in_msg[1]);
+	if (t->alert != 0)
+		say_alert(t, t->why);
+	else if (rc == MBEDTLS_ERR_SSL_BAD_PROTOCOL_VERSION)
+		buf_puts(t->why, "the server speaks no TLS version that is safe (1.2 or 1.3)");
+	else if (err == ERR_TLS && t->ssl.in_hslen > MBEDTLS_SSL_IN_CONTENT_LEN)
+		buf_puts(t->why, "the server's certificates are more than 16 KB");
 	else if (rc == MBEDTLS_ERR_SSL_INVALID_RECORD)
 		buf_puts(t->why, "no TLS comes from the other side (is the port one for STARTTLS?)");
 	else if (err == ERR_TLS)
 		buf_printf(t->why, "TLS failed (-0x%04x)", (unsigned)-rc);
 	else
 		buf_printf(t->why, "TLS handshake: %s", err_text(err));
+}
+
+/* Who does not like what we have sent so far says so and hangs up, while we still send: the alert lies there to be
+ * read, in the clear up to TLS 1.2 (RFC 5246 section 7.2). */
+static int last_alert(struct session *t, int err)
+{
+	unsigned char r[7];
+	size_t len = 0;
+	int rc = 1;
+
+	if (err != ERR_RESET && err != ERR_CLOSED) return err;
+	for (; len < sizeof(r) && rc > 0; len += rc > 0 ? (size_t)rc : 0)
+		rc = hal_stream_recv(t->below, r + len, sizeof(r) - len, hal_clock_mono_ms());
+	if (len < sizeof(r) || r[0] != MBEDTLS_SSL_MSG_ALERT || r[3] != 0 || r[4] != 2 ||
+	    r[5] != MBEDTLS_SSL_ALERT_LEVEL_FATAL)
+		return err;
+	t->alert = r[6];
+	return ERR_TLS;
 }
 
 static int handshake(struct session *t)
@@ -384,6 +425,7 @@ static int handshake(struct session *t)
 		rc = mbedtls_ssl_handshake(&t->ssl);
 		err = rc == 0 ? 0 : tls_err(t, rc);
 	} while (rc != 0 && err == 0);
+	if (err < 0) err = last_alert(t, err);
 	if (err < 0) say_failure(t, rc, err);
 	return err;
 }
@@ -453,6 +495,13 @@ void net_tls_text(const struct net_tls *tls, struct buf *out)
 
 	buf_printf(out, "%s %s%s", mbedtls_ssl_get_version(&t->ssl), mbedtls_ssl_get_ciphersuite(&t->ssl),
 		   t->resumed ? ", resumed" : "");
+}
+
+void net_tls_why(const struct net_tls *tls, struct buf *out)
+{
+	const struct session *t = (const struct session *)(const void *)tls->opaque;
+
+	if (t->alert != 0) say_alert(t, out);
 }
 
 bool net_tls_resumed(const struct net_tls *tls)

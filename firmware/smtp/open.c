@@ -86,6 +86,21 @@ static int64_t deadline_of(const struct smtp *s, const struct tries *t, int64_t 
 	return begun_ms + (t->deadline - begun_ms) / 2;
 }
 
+/* TLS that the server gave up after the handshake: in its words, when it had any. */
+static void explain(struct smtp *s)
+{
+	char text[SMTP_TEXT_MAX];
+	struct buf why;
+
+	if (s->state != SMTP_BROKEN || !s->tls_on || s->verdict.err != ERR_TLS || s->verdict.reply.code != 0)
+		return;
+	buf_init(&why, text, sizeof(text));
+	net_tls_why(&s->tls, &why);
+	if (why.len == 0) return;
+	memcpy(s->verdict.reply.text, text, why.len + 1);
+	wire_note(s, SMTP_NOTE_STEP, "%s", text);
+}
+
 /* Over a stream that is connected. *before is the state in which it failed. */
 static int open_over(struct smtp *s, struct hal_stream *base, const struct tries *t, enum smtp_state *before)
 {
@@ -113,6 +128,7 @@ static int open_over(struct smtp *s, struct hal_stream *base, const struct tries
 		client_take_reply(s);
 	}
 	s->deadline = t->deadline;
+	explain(s);
 	return s->state == SMTP_READY ? 0 : s->verdict.err;
 }
 
