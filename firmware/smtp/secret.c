@@ -79,8 +79,10 @@ bool smtp_tells_secret(struct str line, const char *username, const char *passwo
 
 	if (secret.len == 0 || line.len < 4) return false;
 	if (has(line, secret)) return true;
-	bool is_short = (secret.len - (secret.len > 2 ? 2 : 0)) / 3 * 4 < CORE_MIN;
-	if (longest_base64(line) < (is_short ? 4 : CORE_MIN)) return false;
+	/* The usual reply has no run of base64 as long as the shortest of the password's cores. */
+	size_t core = (secret.len - (secret.len > 2 ? 2 : 0)) / 3 * 4;
+	bool is_short = core < CORE_MIN;
+	if (longest_base64(line) < (is_short ? 4 : core)) return false;
 	buf_init(&b, form, sizeof(form));
 	bool found = has_core(line, secret, &b) ||
 		     (is_short && has_whole(line, username == NULL ? "" : username, secret, &b));
