@@ -63,8 +63,8 @@ void conn_give(struct provider_pool *pool, struct conn *c)
 {
 	struct provider *p = c->provider;
 
-	if (!c->open || !smtp_ready(&c->smtp) || c->mails >= p->spec.messages_per_connection ||
-	    pool->stopping || p->slot != PROVIDER_SLOT_LIVE || c->link_generation != link_generation()) {
+	if (!c->open || !smtp_ready(&c->smtp) || !conn_may_go_on(c) || pool->stopping ||
+	    p->slot != PROVIDER_SLOT_LIVE || c->link_generation != link_generation()) {
 		conn_close(pool, c);
 		return;
 	}
@@ -186,12 +186,19 @@ static void conn_init(struct worker *w, struct conn *c)
 	c->open = true;
 	c->mails = 0;
 	c->reused = false;
+	c->opened_ms = hal_clock_mono_ms();
 	c->log_len = 0;
 	c->link_generation = link_generation();
 	p->status.connections++;
 	p->status.connects++;
 	if (pool->aborting) smtp_abort(&c->smtp);
 	hal_mutex_unlock(&pool->lock);
+}
+
+bool conn_may_go_on(const struct conn *c)
+{
+	return c->mails < c->provider->spec.messages_per_connection &&
+	       hal_clock_mono_ms() < c->opened_ms + CONN_AGE_MS;
 }
 
 int conn_ready(struct worker *w, struct smtp_verdict *v)
@@ -201,7 +208,7 @@ int conn_ready(struct worker *w, struct smtp_verdict *v)
 	struct buf why;
 	int rc;
 
-	if (c->open && smtp_ready(&c->smtp) && c->mails < c->provider->spec.messages_per_connection) return 0;
+	if (c->open && smtp_ready(&c->smtp) && conn_may_go_on(c)) return 0;
 	hal_mutex_lock(&pool->lock);
 	conn_shut(pool, c);
 	hal_mutex_unlock(&pool->lock);

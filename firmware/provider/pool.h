@@ -36,7 +36,13 @@
 #define STOP_QUIT_MS          1000  /* for the answers to all the QUITs of the stop */
 #define QUIRKS_MS             (6 * 3600 * INT64_C(1000))
 #define CONN_IDLE_MS          15000  /* then a connection is closed */
-#define CONN_OPEN_MS          120000 /* from dialing to where a mail may be sent */
+/* From dialing to where a mail may be sent: greeting and EHLO have five minutes each (RFC 5321 section 4.5.3.2). */
+#define CONN_OPEN_MS (15 * 60 * INT64_C(1000))
+/* A server that answers, but only just, would hold a connection for days: no mail is begun on one that is older
+ * than this, */
+#define CONN_AGE_MS (30 * 60 * INT64_C(1000))
+/* and what is in flight has so much longer, whatever RFC 5321 allows for each of its commands. */
+#define CONN_RUN_MS (60 * 60 * INT64_C(1000))
 
 /* ---- providers ---- */
 
@@ -112,7 +118,7 @@ struct conn {
 	struct provider *provider;
 	uint32_t link_generation;
 	unsigned mails;
-	int64_t idle_since_ms;
+	int64_t idle_since_ms, opened_ms;
 	bool reused; /* it has carried a mail of an earlier session */
 	size_t log_len;
 	char log[CONN_LOG_BYTES]; /* the transcript of its opening, until a mail's attempt has taken it */
@@ -312,6 +318,8 @@ struct conn *conn_expired(struct provider_pool *pool, int64_t now_ms, int64_t *u
 /* Closes and frees; gives the lock away meanwhile. */
 void conn_close(struct provider_pool *pool, struct conn *c);
 void conn_abort_all(struct provider_pool *pool);
+/* Whether one more mail may be begun on it. */
+bool conn_may_go_on(const struct conn *c);
 /* Without the lock: makes w->conn ready for a mail, connecting when it is not. On failure *v says why. */
 int conn_ready(struct worker *w, struct smtp_verdict *v);
 

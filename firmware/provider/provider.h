@@ -3,9 +3,11 @@
  *
  * One pool a process. The app starts it behind the store and stops it before the store; the API and the
  * health room ask it from their threads; the workers are threads of this room. A worker takes the next
- * provider in turn that has due work and may be used now (breaker, connections, rate), claims one job,
- * composes it as a stream, sends it, and hands the outcome to the store without waiting for the commit. No
- * heap: all memory of the workers is given at start; the providers are static.
+ * provider in turn that has due work and may be used now (breaker, connections, rate), and serves it until
+ * nothing more is due or somebody else's mail waits for a worker: it claims jobs a few at a time, composes them as
+ * streams, keeps up to [worker] pipeline_depth of them in flight over its connection, and hands each outcome to the
+ * store without waiting for the commit. No heap: all memory of the workers is given at start; the providers are
+ * static.
  *
  * Never: sends a recipient again that was accepted; sends a job through another provider than the one it
  * was accepted for; counts a try for what is not the message's fault while [retry] hold covers it; talks
@@ -46,8 +48,7 @@ int provider_start(struct store *store, const struct settings *settings, void *m
 /* Ends the workers: no new claims; what is being sent may end until the deadline (monotonic ms), then its
  * connection is aborted and its job is given back as after a cut. Returns when no thread runs and every
  * claim has ended; about a second after the deadline at the latest, as the store answers. The pool is gone
- * then. A worker that was still dialing is left behind, waiting for the end of the process, which must
- * follow. */
+ * then. */
 void provider_stop(struct provider_pool *pool, int64_t deadline_ms);
 
 /* Swaps providers and values while the workers run. A provider whose settings did not change keeps its

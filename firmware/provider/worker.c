@@ -93,7 +93,7 @@ static struct smtp_mail *supply_next(void *arg)
 	struct worker *w = arg;
 	struct attempt *a;
 
-	if (w->conn->mails >= w->provider->spec.messages_per_connection) return NULL;
+	if (!conn_may_go_on(w->conn)) return NULL;
 	a = take_next(w);
 	if (!a) return NULL;
 	begin(w, a, w->conn->smtp.peer.text);
@@ -149,7 +149,7 @@ static void send_smtp(struct worker *w)
 		fail_first(w, &v);
 		return;
 	}
-	(void)smtp_run(&w->conn->smtp, &supply, HAL_FOREVER);
+	(void)smtp_run(&w->conn->smtp, &supply, hal_clock_in(CONN_AGE_MS + CONN_RUN_MS));
 	hal_mutex_lock(&pool->lock);
 	if ((w->conn->smtp.quirks & ~w->provider->quirks) != 0) {
 		w->provider->quirks |= w->conn->smtp.quirks;

@@ -243,6 +243,48 @@ static void long_transcript_boot(void *arg)
 }
 BOOT(long_transcript)
 
+/* ---- time ---- */
+
+/* Answers each command just within its time. */
+static void dribble(struct hal_stream *s, void *arg)
+{
+	unsigned *commands = arg;
+	char c;
+
+	(void)net_send_all(s, "220 slow\r\n", 10, hal_clock_in(1000), NULL);
+	while (hal_stream_recv(s, &c, 1, hal_clock_in(3600 * 1000)) > 0) {
+		if (c != '\n') continue;
+		++*commands;
+		hal_clock_sleep_until(hal_clock_in(4 * 60 * 1000));
+		if (net_send_all(s, "250 ok\r\n", 8, hal_clock_in(1000), NULL) < 0) return;
+	}
+}
+
+/* Within the RFC's limits a mail to a hundred recipients could hold its worker for seven hours. */
+static void slow_session_boot(void *arg)
+{
+	static char to[4096];
+	struct job_problem problem;
+	unsigned commands = 0;
+	size_t at;
+
+	(void)arg;
+	at = (size_t)snprintf(to, sizeof to, "\"to\":[");
+	for (int i = 0; i < 100; i++)
+		at += (size_t)snprintf(to + at, sizeof to - at, "%s\"r%d@example.com\"", i > 0 ? "," : "", i);
+	snprintf(to + at, sizeof to - at, "]");
+	sim_peer_listen("192.0.2.1", 25, dribble, &commands);
+	provider_kit_start(&kit, ONE);
+	int64_t id = provider_kit_submit(&kit, "m", NULL, to, 100, &problem);
+	hal_clock_sleep_until(hal_clock_in(85 * 60 * 1000));
+	assert_int_equal(provider_kit_job(&kit, id).state, JOB_PROCESSING);
+	struct store_job job = provider_kit_await(&kit, id, JOB_PENDING, JOB_REASON_RETRY, 10 * 60 * 1000);
+	assert_int_equal(job.retry_count, 1);
+	assert_uint_in_range(commands, 20, 24);
+	provider_kit_stop(&kit, 1000);
+}
+BOOT(slow_session)
+
 /* ---- claims ---- */
 
 /* One mail asks whether the provider is back, however many wait. */
@@ -337,6 +379,7 @@ int main(void)
 		cmocka_unit_test(one_probes),      cmocka_unit_test(gives_back),
 		cmocka_unit_test(urgent),          cmocka_unit_test(shared_out),
 		cmocka_unit_test(transcripts),     cmocka_unit_test(long_transcript),
+		cmocka_unit_test(slow_session),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
