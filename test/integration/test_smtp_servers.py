@@ -1,6 +1,7 @@
 """Postfix, Exim, and a server that is lax about line ends: every AUTH mechanism that they have, and mails that would be
 two at a server that reads the end of a mail where there is none.
 """
+import base64
 import email
 import email.policy
 import functools
@@ -51,6 +52,13 @@ def composed(name, body):
     return {"to": ["user@example.com"], "subject": name, "body_format": "TEXT", "body_content": body.decode()}
 
 
+def finished(name, body):
+    """A finished mail, which goes as it is but for its line ends: nothing around a dot is encoded."""
+    mail = ("From: gateway@example.com\r\nTo: user@example.com\r\n"
+            f"Subject: {name}\r\nMIME-Version: 1.0\r\nContent-Type: text/plain; charset=us-ascii\r\n\r\n").encode() + body
+    return {"to": ["user@example.com"], "raw": base64.b64encode(mail).decode()}
+
+
 def text_of(raw):
     """The text of an arrived mail with LF, and an end of line at its end: that belongs to the line, not to the text."""
     text = lines(parse(raw).get_payload(decode=True))
@@ -59,7 +67,7 @@ def text_of(raw):
 
 class Smuggling:
     """One mail each, and unchanged, whatever a body has around its dots."""
-    forms = (composed,)
+    forms = (composed, finished)
 
     def send_all(self, gateway):
         """name -> the text that must arrive."""
