@@ -587,7 +587,6 @@ static bool hand_in(struct store *s, struct store_op *op)
 		return false;
 	}
 	append(s, op);
-	hal_cond_signal(&s->more);
 	return true;
 }
 
@@ -598,6 +597,7 @@ void store_submit_all(struct store *s, struct store_op *const ops[], size_t coun
 	hal_mutex_lock(&s->lock);
 	for (; taken < count && hand_in(s, ops[taken]); taken++)
 		ops[taken]->joined = taken > 0;
+	hal_cond_signal(&s->more);
 	hal_mutex_unlock(&s->lock);
 	for (; taken < count; taken++) {
 		ops[taken]->rc = ERR_STOPPING;
@@ -609,6 +609,7 @@ void store_submit(struct store *s, struct store_op *op)
 {
 	hal_mutex_lock(&s->lock);
 	bool taken = hand_in(s, op);
+	hal_cond_signal(&s->more);
 	hal_mutex_unlock(&s->lock);
 	if (!taken && op->done) op->done(op);
 }
@@ -618,6 +619,7 @@ int store_do(struct store *s, struct store_op *op)
 	op->done = NULL;
 	hal_mutex_lock(&s->lock);
 	if (hand_in(s, op)) {
+		hal_cond_signal(&s->more);
 		while (!op->finished)
 			hal_cond_wait(&s->answered, &s->lock, HAL_FOREVER);
 	}

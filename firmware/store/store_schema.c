@@ -93,6 +93,8 @@ static int still_running(void *arg)
 	return 0;
 }
 
+/* The WAL keeps the size it was given once: to cut it after each checkpoint would cost the file system new blocks,
+ * and a sync of its journal, with each commit. */
 static int db_configure(struct store *s)
 {
 	static const char always[] =
@@ -105,7 +107,7 @@ static int db_configure(struct store *s)
 	sqlite3_wal_hook(s->db, wal_grew, s);
 	sqlite3_progress_handler(s->db, PROGRESS_STEPS, still_running, s);
 	snprintf(sql, sizeof sql, "PRAGMA synchronous=%s; PRAGMA journal_size_limit=%d",
-		 s->config.durability_full ? "FULL" : "NORMAL", STORE_WAL_PAGES * STORE_PAGE);
+		 s->config.durability_full ? "FULL" : "NORMAL", STORE_WAL_BYTES);
 	int rc = store_exec(s, always);
 	return rc < 0 ? rc : store_exec(s, sql);
 }

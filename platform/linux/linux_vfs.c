@@ -6,9 +6,12 @@
  * killed leaves behind what it had committed. A write that fails then is told to whoever caused it, which is in
  * time: of a commit, within it; of pages of a checkpoint, before their sync.
  *
- * It promises SQLite less than "unix" does: no powersafe overwrite. Flash without a capacitor may spoil the
- * rest of a block whose write was cut; told so, SQLite pads each WAL commit to a sector and never rewrites
- * a committed one. And no shared memory: the store is the only connection, in exclusive locking mode.
+ * It promises SQLite less than "unix" does: no powersafe overwrite (sqlite.org/psow.html: a write that is cut
+ * changes no byte beside those written). Flash without a capacitor may spoil the rest of a block whose write was
+ * cut; told so, SQLite pads each WAL commit to a sector and never rewrites a committed one. With the promise the
+ * frame that ends a commit would share its block with the next one: a cut there spoils what was answered, of which
+ * there is no other copy, for the WAL is read up to its first bad frame. It costs a frame a commit, however many
+ * mails share that. And no shared memory: the store is the only connection, in exclusive locking mode.
  */
 #include <sqlite3.h>
 #include <string.h>
