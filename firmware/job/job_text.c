@@ -1,4 +1,6 @@
 /* A JSON string read from storage in pieces, undoing the escapes of RFC 8259 section 7. */
+#include <string.h>
+
 #include "base/check.h"
 #include "base/err.h"
 #include "job/job.h"
@@ -111,6 +113,21 @@ static int refill(struct job_text_reader *r)
 	return 0;
 }
 
+/* Bytes that stand for themselves, as many as there are at once. */
+static size_t copy_run(struct job_text_reader *r, char *bytes, size_t cap)
+{
+	const char *from = r->chunk + r->chunk_at;
+	size_t most = r->chunk_len - r->chunk_at, n = 0;
+
+	if (r->escape != PLAIN || r->high_surrogate) return 0;
+	if (most > cap) most = cap;
+	while (n < most && from[n] != '"' && from[n] != '\\' && (unsigned char)from[n] >= 0x20)
+		n++;
+	memcpy(bytes, from, n);
+	r->chunk_at += n;
+	return n;
+}
+
 int job_text_reader_read(struct job_text_reader *r, char *bytes, size_t cap)
 {
 	size_t len = 0;
@@ -124,6 +141,8 @@ int job_text_reader_read(struct job_text_reader *r, char *bytes, size_t cap)
 		}
 		if (r->end) break;
 		if (r->chunk_at == r->chunk_len && (rc = refill(r)) < 0) return rc;
+		len += copy_run(r, bytes + len, cap - len);
+		if (r->chunk_at == r->chunk_len || len == cap) continue;
 		rc = take_byte(r, r->chunk[r->chunk_at]);
 		if (rc < 0) return rc;
 		if (rc == 1) bytes[len++] = r->chunk[r->chunk_at];
