@@ -173,11 +173,13 @@ CONTRACT_SRCS := $(wildcard test/contract/test_*.c)
 DIALOGUE_SRCS := $(wildcard test/dialogue/test_*.c)
 SCENARIO_SRCS := $(wildcard test/scenario/test_*.c)
 FUZZ_SRCS := $(wildcard test/fuzz/fuzz_*.c)
+TOOL_SRCS := $(wildcard test/integration/*.c)
 UNIT := $(patsubst %.c,$(B)/%,$(UNIT_SRCS))
 CONTRACT := $(foreach s,$(CONTRACT_SRCS),$(patsubst %.c,$(B)/%.linux,$(s)) $(patsubst %.c,$(B)/%.sim,$(s)))
 DIALOGUE := $(patsubst %.c,$(B)/%,$(DIALOGUE_SRCS))
 SCENARIO := $(patsubst %.c,$(B)/%,$(SCENARIO_SRCS))
 FUZZ := $(patsubst %.c,$(B)/%,$(FUZZ_SRCS))
+TOOLS := $(patsubst %.c,$(B)/%,$(TOOL_SRCS))
 
 $(B)/obj/test/%.o: COMPILE += $(TEST_INC)
 $(call objects,$(wildcard test/*/*.c test/unit/*/*.c)): | $(cmocka.out)/.ok
@@ -195,6 +197,7 @@ $(foreach s,$(UNIT_SRCS),$(eval $(call test_program,$(s:%.c=$(B)/%),$(s),$(if $(
 $(foreach s,$(CONTRACT_SRCS),$(foreach p,linux sim,$(eval $(call test_program,$(s:%.c=$(B)/%.$(p)),$(s),$(p)))))
 $(foreach s,$(DIALOGUE_SRCS),$(eval $(call test_program,$(s:%.c=$(B)/%),$(s),sim)))
 $(foreach s,$(SCENARIO_SRCS),$(eval $(call test_program,$(s:%.c=$(B)/%),$(s),sim)))
+$(foreach s,$(TOOL_SRCS),$(eval $(call test_program,$(s:%.c=$(B)/%),$(s),linux,tool)))
 $(foreach s,$(FUZZ_SRCS),$(eval $(call test_program,$(s:%.c=$(B)/%),$(s),sim,fuzz)))
 
 # What `make bench` runs beside the product: plain programs, linked with none of the rooms.
@@ -212,6 +215,7 @@ build/certs/log: test/lib/make-certs
 	$(call say,CERTS,build/certs)
 	$(Q)$< $(@D)
 
+tools: $(TOOLS) ## build the programs that the integration tests run beside the gateway
 tests: $(UNIT) $(CONTRACT) $(DIALOGUE) $(SCENARIO) build/certs/log ## build every test program of TC
 fuzz: $(FUZZ) ## build the fuzz programs (TC=host-fuzz)
 check-unit: $(UNIT) $(CONTRACT) ## build and run the unit and contract tests of TC (RUN= a runner such as qemu-arm)
@@ -260,4 +264,4 @@ help: ## this list
 	@echo; echo "  TC=$(TC); also: $(filter-out musl $(TC),$(basename $(notdir $(wildcard toolchain/*.mk))))"
 
 FORCE:
-.PHONY: all deps rooms tests fuzz check-unit check-dialogue check-scenario setup demo test size figures bench bench-programs reproducible tidy format clean help FORCE
+.PHONY: all deps rooms tools tests fuzz check-unit check-dialogue check-scenario setup demo test size figures bench bench-programs reproducible tidy format clean help FORCE

@@ -203,9 +203,9 @@ const char *job_reason_name(enum job_reason r);         /* "held" …, "" for no
 const char *job_priority_name(enum job_priority p);
 
 /* One address by itself (CLI flags, provider's from). A bare local name passes: callers that need a domain
- * look at .domain. Domains beyond ASCII become A-labels; small letters are made of capital ones for Latin,
- * Greek and Cyrillic, any other form that would have to be normalised first is refused. why (may be NULL)
- * gets a static sentence. Errors: ERR_INVALID, ERR_TOO_LARGE (the arena). */
+ * look at .domain. Domains beyond ASCII become A-labels; capital letters become small ones and
+ * letters with marks are composed (job_idna.c); any other form that would have to be normalised first is refused.
+ * why (may be NULL) gets a static sentence. Errors: ERR_INVALID, ERR_TOO_LARGE (the arena). */
 int job_address_parse(struct arena *a, struct str text, struct job_address *out, const char **why);
 
 /* The name of a group, or in front of an address: words and quoted strings, unquoted. Errors: as above. */

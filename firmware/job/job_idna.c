@@ -1,4 +1,10 @@
-/* Domains beyond ASCII: U-labels to A-labels with punycode (RFC 3492, RFC 5890). */
+/* Domains beyond ASCII: U-labels to A-labels with punycode (RFC 3492, RFC 5890).
+ *
+ * Mapped as people expect it (RFC 5895, UTS #46): small letters for capital ones, letters with marks composed.
+ * U+00DF and U+03C2 are themselves, as in IDNA2008. Checked as far as it can be without Unicode's tables; what slips
+ * through has no name in the DNS and fails there. A domain always leaves as A-labels, also when the mail needs
+ * SMTPUTF8.
+ */
 #include "base/err.h"
 #include "job/job_internal.h"
 
@@ -11,11 +17,12 @@ struct range {
 /* What IDNA2008 (RFC 5892) disallows or makes depend on normalisation, as far as people can type or paste
  * it by mistake. What slips through has no name in the DNS and fails there. */
 static const struct range refused[] = {
-	{0x80, 0xB6},       {0xB8, 0xBF},        {0xD7, 0xD7},     {0xF7, 0xF7},     {0x0130, 0x0130},
-	{0x0132, 0x0133},   {0x013F, 0x0140},    {0x0149, 0x0149}, {0x017F, 0x017F}, {0x01C4, 0x01CC},
-	{0x0300, 0x036F},   {0x2000, 0x20CF},    {0x2100, 0x218F}, {0x2460, 0x24FF}, {0x3000, 0x3004},
-	{0x3164, 0x3164},   {0xE000, 0xFAFF},    {0xFB00, 0xFB4F}, {0xFE00, 0xFFFF}, {0x1D400, 0x1D7FF},
-	{0x2F800, 0x2FA1F}, {0xE0000, 0x10FFFF},
+	{0x80, 0xB6},       {0xB8, 0xBF},       {0xD7, 0xD7},        {0xF7, 0xF7},     {0x0130, 0x0130},
+	{0x0132, 0x0133},   {0x013F, 0x0140},   {0x0149, 0x0149},    {0x017F, 0x017F}, {0x01C4, 0x01CC},
+	{0x0300, 0x036F},   {0x2000, 0x20CF},   {0x2100, 0x218F},    {0x2460, 0x24FF}, {0x3000, 0x3004},
+	{0x0E33, 0x0E33},   {0x0EB3, 0x0EB3},   {0x1100, 0x11FF},    {0x10A0, 0x10C5}, {0x1C90, 0x1CBF},
+	{0x3099, 0x309C},   {0x3164, 0x3164},   {0xE000, 0xFAFF},    {0xFB00, 0xFB4F}, {0xFE00, 0xFFFF},
+	{0x1D400, 0x1D7FF}, {0x2F800, 0x2FA1F}, {0xE0000, 0x10FFFF},
 };
 
 /* Capital letters: the small one stands `add` behind; step 2: capital and small ones alternate. */
@@ -26,7 +33,9 @@ static const struct {
 	{0x014A, 0x0176, 2, 1},  {0x0179, 0x017D, 2, 1},  {0x0386, 0x0386, 1, 38}, {0x0388, 0x038A, 1, 37},
 	{0x038C, 0x038C, 1, 64}, {0x038E, 0x038F, 1, 63}, {0x0391, 0x03AB, 1, 32}, {0x0400, 0x040F, 1, 80},
 	{0x0410, 0x042F, 1, 32}, {0x0460, 0x0480, 2, 1},  {0x048A, 0x04BE, 2, 1},  {0x04D0, 0x052E, 2, 1},
-	{0x1E00, 0x1E94, 2, 1},  {0x1EA0, 0x1EFE, 2, 1},
+	{0x1E00, 0x1E94, 2, 1},  {0x1EA0, 0x1EFE, 2, 1},  {0x01A0, 0x01A4, 2, 1},  {0x01AF, 0x01AF, 1, 1},
+	{0x01CD, 0x01DB, 2, 1},  {0x01DE, 0x01EE, 2, 1},  {0x01F8, 0x021E, 2, 1},  {0x0222, 0x0232, 2, 1},
+	{0x0531, 0x0556, 1, 48},
 };
 
 #define COUNT(array) (sizeof(array) / sizeof((array)[0]))
@@ -34,6 +43,7 @@ static const struct {
 static uint32_t small(uint32_t c)
 {
 	if (c == 0x0178) return 0xFF;
+	if (c == 0x1E9E) return 0xDF; /* the capital sharp s */
 	for (size_t i = 0; i < COUNT(capitals); i++)
 		if (c >= capitals[i].first && c <= capitals[i].last)
 			return (c - capitals[i].first) % capitals[i].step == 0 ? c + capitals[i].add : c;
@@ -45,20 +55,6 @@ static bool is_refused(uint32_t c)
 	for (size_t i = 0; i < COUNT(refused); i++)
 		if (c >= refused[i].first && c <= refused[i].last) return true;
 	return false;
-}
-
-/* The next character of well-formed UTF-8. */
-static uint32_t next_char(struct str *s)
-{
-	unsigned char first = (unsigned char)*s->ptr;
-	size_t len = first < 0x80 ? 1 : first < 0xE0 ? 2 : first < 0xF0 ? 3 : 4;
-	uint32_t c = len == 1 ? first : first & (0x7Fu >> len);
-
-	for (size_t i = 1; i < len; i++)
-		c = c << 6 | ((unsigned char)s->ptr[i] & 0x3F);
-	s->ptr += len;
-	s->len -= len;
-	return c;
 }
 
 /* RFC 3492 section 5 */
@@ -126,6 +122,106 @@ static void punycode(struct buf *out, const uint32_t *chars, size_t count)
 	}
 }
 
+/* ---- rules of a whole label ---- */
+
+enum { MIDDLE_DOT = 0xB7, ZWNJ = 0x200C, ZWJ = 0x200D, KATAKANA_DOT = 0x30FB };
+
+static bool is_in(uint32_t c, uint32_t first, uint32_t last)
+{
+	return c >= first && c <= last;
+}
+
+/* RFC 5892 appendix A.1 and A.2, as far as it is written: behind the virama of India's scripts. */
+static bool is_virama(uint32_t c)
+{
+	return is_in(c, 0x0900, 0x0D7F) ? (c & 0x7F) == 0x4D : c == 0x0DCA || c == 0x1039;
+}
+
+static bool is_arabic(uint32_t c)
+{
+	return is_in(c, 0x0620, 0x06D3);
+}
+
+static bool is_rtl(uint32_t c)
+{
+	return is_in(c, 0x0590, 0x08FF);
+}
+
+static bool is_arabic_digit(uint32_t c)
+{
+	return is_in(c, 0x0660, 0x0669);
+}
+
+/* Characters that are good in some places only (RFC 5892 appendix A). */
+static bool is_out_of_place(const uint32_t *chars, size_t count, size_t i)
+{
+	uint32_t before = i > 0 ? chars[i - 1] : 0, after = i + 1 < count ? chars[i + 1] : 0;
+
+	switch (chars[i]) {
+	case ZWNJ: return !is_virama(before) && !(is_arabic(before) && is_arabic(after));
+	case ZWJ: return !is_virama(before);
+	case MIDDLE_DOT: return before != 'l' || after != 'l';
+	case 0x0375: return !is_in(after, 0x0370, 0x03FF);
+	case 0x05F3:
+	case 0x05F4: return !is_in(before, 0x0590, 0x05FF);
+	case KATAKANA_DOT:
+		for (size_t k = 0; k < count; k++)
+			if (chars[k] != KATAKANA_DOT && is_in(chars[k], 0x3005, 0x9FFF)) return false;
+		return true;
+	default: return false;
+	}
+}
+
+/* RFC 5893 section 2: a label that reads from right to left begins with a letter that does, and has no other. */
+static bool is_mixed(const uint32_t *chars, size_t count)
+{
+	bool rtl = false, other = false, ascii_digit = false, arabic_digit = false;
+
+	for (size_t i = 0; i < count; i++) {
+		uint32_t c = chars[i];
+
+		rtl = rtl || is_rtl(c);
+		ascii_digit = ascii_digit || is_in(c, '0', '9') || is_in(c, 0x06F0, 0x06F9);
+		arabic_digit = arabic_digit || is_arabic_digit(c);
+		other = other || is_in(c, 'a', 'z') || (c >= 0xC0 && !is_rtl(c) && c != ZWNJ && c != ZWJ);
+	}
+	return rtl && (other || !is_rtl(chars[0]) || is_arabic_digit(chars[0]) ||
+		       is_in(chars[0], 0x06F0, 0x06F9) || (ascii_digit && arabic_digit));
+}
+
+static const char *judge(const uint32_t *chars, size_t count)
+{
+	if (count > 3 && chars[2] == '-' && chars[3] == '-')
+		return "a label of the domain with hyphens at 3 and 4";
+	if (count > 0 && is_virama(chars[0])) return "a label of the domain begins with a mark";
+	for (size_t i = 0; i < count; i++)
+		if (is_out_of_place(chars, count, i)) return "a character where a domain cannot have it";
+	if (is_mixed(chars, count)) return "a label of the domain in two directions of writing";
+	return NULL;
+}
+
+static const char *take_chars(struct str label, uint32_t chars[LABEL_BYTES_MAX], size_t *count)
+{
+	while (label.len > 0) {
+		uint32_t c = small(job_next_char(&label)),
+			 whole = *count ? job_compose(chars[*count - 1], c) : 0;
+
+		if (whole) {
+			chars[*count - 1] = whole;
+			continue;
+		}
+		if (*count == LABEL_BYTES_MAX) return "a label of the domain is longer than 63 bytes";
+		/* leading consonants wait for their vowel */
+		if (is_refused(c) && !is_in(c, 0x1100, 0x1112) && c != ZWNJ && c != ZWJ)
+			return "a character that a domain cannot have (write it in its xn-- form)";
+		chars[(*count)++] = c;
+	}
+	for (size_t i = 0; i < *count; i++)
+		if (is_in(chars[i], 0x1100, 0x11FF))
+			return "a character that a domain cannot have (write it in its xn-- form)";
+	return judge(chars, *count);
+}
+
 static int add_label(struct str label, bool ascii, struct buf *out, const char **why)
 {
 	uint32_t chars[LABEL_BYTES_MAX];
@@ -135,16 +231,8 @@ static int add_label(struct str label, bool ascii, struct buf *out, const char *
 		*why = "the domain has an empty label";
 	else if (label.ptr[0] == '-' || label.ptr[label.len - 1] == '-')
 		*why = "a label of the domain begins or ends with a hyphen";
-	while (!*why && !ascii && label.len > 0) {
-		uint32_t c = small(next_char(&label));
-
-		if (count == LABEL_BYTES_MAX)
-			*why = "a label of the domain is longer than 63 bytes";
-		else if (is_refused(c))
-			*why = "a character that a domain cannot have (write it in its xn-- form)";
-		else
-			chars[count++] = c;
-	}
+	else if (!ascii)
+		*why = take_chars(label, chars, &count);
 	if (*why) return ERR_INVALID;
 	if (ascii) {
 		buf_str(out, label);

@@ -12,6 +12,12 @@ int job_domain_to_ascii(struct str domain, struct buf *out, const char **why);
 /* What neither an address nor a list of them may have: control characters, anything but UTF-8. NULL: nothing. */
 const char *job_text_unfit(struct str text);
 
+/* The next character of well-formed UTF-8, which s begins with. */
+uint32_t job_next_char(struct str *s);
+
+/* Two characters that NFC writes as one; 0: it does not. For small letters. */
+uint32_t job_compose(uint32_t a, uint32_t b);
+
 /* Arena bytes that job_copy_envelope takes at most. */
 size_t job_envelope_bytes(const struct job *job);
 
@@ -28,10 +34,12 @@ void job_digest(struct job *job, const struct json *context);
 	X(message_id)                                                                                        \
 	X(template_id)                                                                                       \
 	X(template_path)                                                                                     \
-	X(campaign_id) X(email_type) X(source_app) X(related_model_id) X(from) X(reply_to) X(envelope_from)  \
-		X(to) X(cc) X(bcc) X(recipients) X(subject) X(headers) X(body_format) X(body_content)        \
-			X(text_content) X(html_body) X(plain_body) X(raw) X(context) X(attachments)          \
-				X(priority) X(send_at) X(expires_at) X(timestamp)
+	X(campaign_id)                                                                                       \
+	X(email_type)                                                                                        \
+	X(source_app) X(related_model_id) X(from) X(reply_to) X(envelope_from) X(to) X(cc) X(bcc)            \
+		X(recipients) X(subject) X(headers) X(body_format) X(body_content) X(text_content)           \
+			X(html_body) X(plain_body) X(raw) X(context) X(attachments) X(priority) X(send_at)   \
+				X(expires_at) X(timestamp)
 
 enum job_member {
 #define X(name) JOB_M_##name,

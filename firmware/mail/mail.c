@@ -91,21 +91,14 @@ static int invalid(struct mail *m, const char *why)
 	return ERR_INVALID;
 }
 
-static const char broken[] = "a line break or control character in an address or header";
-
 /* Decoding has refused it; this is the last place before the wire. */
-static bool has_control(struct str s)
-{
-	for (size_t i = 0; i < s.len; i++)
-		if ((unsigned char)s.ptr[i] < ' ' && s.ptr[i] != '\t') return true;
-	return false;
-}
+static const char broken[] = "a line break or control character in an address or header";
 
 /* in_header: it is written there, and not only into the envelope. */
 static int check_address(struct mail *m, const struct job_address *a, bool in_header)
 {
 	if (!a->domain.ptr) return invalid(m, "an address without a domain, and no alias of that name");
-	if (has_control(a->addr) || has_control(a->name)) return invalid(m, broken);
+	if (str_has_ctl(a->addr) || str_has_ctl(a->name)) return invalid(m, broken);
 	if (!mail_is_ascii(a->addr)) {
 		m->info.smtputf8 = true;
 		m->info.eight_bit = m->info.eight_bit || in_header;
@@ -155,14 +148,14 @@ static int check_headers(struct mail *m)
 {
 	const struct job *job = m->input->job;
 
-	if (has_control(job->subject)) return invalid(m, broken);
+	if (str_has_ctl(job->subject)) return invalid(m, broken);
 	for (size_t i = 0; i < job->group_count; i++)
-		if (has_control(job->groups[i].name)) return invalid(m, broken);
+		if (str_has_ctl(job->groups[i].name)) return invalid(m, broken);
 	for (size_t i = 0; i < job->header_count; i++) {
 		const struct job_header *h = &job->headers[i];
 		enum job_header_kind kind = job_header_kind(h->name);
 
-		if (has_control(h->name) || has_control(h->value)) return invalid(m, broken);
+		if (str_has_ctl(h->name) || str_has_ctl(h->value)) return invalid(m, broken);
 		if (job_header_check(kind, h->value, &m->why) < 0) return ERR_INVALID;
 		/* what is left of it beyond ASCII will be local parts */
 		if (kind == JOB_HEADER_ADDRESSES && list_needs_utf8(h->value))

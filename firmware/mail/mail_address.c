@@ -4,6 +4,7 @@
 #include "base/check.h"
 #include "mail/mail_internal.h"
 
+#define BEHIND           3  /* a group's name: " :;" */
 #define NAME_ON_ONE_LINE 60 /* a longer display name is written as encoded words, which fold */
 
 static enum mail_form name_form(struct str name)
@@ -42,7 +43,7 @@ static void put_name(struct mail *m, struct str name, bool first)
 		break;
 	default:
 		for (; at < name.len; first = false)
-			mail_put_word(m, name, &at, form, !first);
+			mail_put_word(m, name, &at, form, !first, BEHIND);
 	}
 }
 
@@ -77,6 +78,8 @@ static bool begin_item(struct mail *m, const char *field)
 static void put_group(struct mail *m, struct str name, bool first)
 {
 	put_name(m, name, first);
+	/* RFC 2047 section 5 (3): an encoded word is apart from every special character */
+	if (m->out[m->out_len - 1] == '=') mail_puts(m, " ");
 	mail_puts(m, ":");
 	m->comma = false;
 }

@@ -119,7 +119,7 @@ static bool put_text(struct mail *m, struct str s)
 		put_plain_word(m, s);
 	else
 		/* a fold right behind the field's name would read as a space of the text's to some */
-		mail_put_word(m, s, &m->at, (enum mail_form)m->form, m->at > 0);
+		mail_put_word(m, s, &m->at, (enum mail_form)m->form, m->at > 0, 0);
 	return true;
 }
 
@@ -180,13 +180,15 @@ static bool put_phrase(struct mail *m, struct str s)
 	phrase = str_trim((struct str){s.ptr + begin, end - begin});
 	if (phrase.len >= 2 && phrase.ptr[0] == '"' && phrase.ptr[phrase.len - 1] == '"')
 		phrase = (struct str){phrase.ptr + 1, phrase.len - 2};
-	if (phrase.len > 0) mail_put_word(m, phrase, &at, mail_words_form(phrase), begin > 0);
+	/* RFC 2047 section 5 (3): an encoded word is apart from every special character */
+	if (phrase.len > 0) mail_put_word(m, phrase, &at, mail_words_form(phrase), begin > 0, 2);
 	if (at < phrase.len) {
 		m->at = (size_t)(phrase.ptr - s.ptr) + at;
 		return true;
 	}
 	m->at = end;
 	if (end < s.len && s.ptr[end] == ',') {
+		mail_gap(m, 1);
 		mail_puts(m, ",");
 		m->at++;
 	}

@@ -44,9 +44,9 @@ bool mail_has_encoded_word(struct str s);
 enum mail_form mail_words_form(struct str s);
 
 /* One encoded word behind a space or fold; *at goes on behind its text. `whole`: rather fold than split what
- * fits into one word, as not all readers join words well. */
-void mail_put_word(struct mail *m, struct str s, size_t *at, enum mail_form form, bool whole);
-/* The same where we are, leaving room on the line for `behind` bytes. */
+ * fits into one word, as not all readers join words well. Room is left on the line for `behind` bytes. */
+void mail_put_word(struct mail *m, struct str s, size_t *at, enum mail_form form, bool whole, size_t behind);
+/* The same where we are. */
 void mail_put_word_here(struct mail *m, struct str s, size_t *at, enum mail_form form, size_t behind);
 
 /* A quoted string. */

@@ -141,14 +141,14 @@ void mail_put_word_here(struct mail *m, struct str s, size_t *at, enum mail_form
 	mail_puts(m, "?=");
 }
 
-void mail_put_word(struct mail *m, struct str s, size_t *at, enum mail_form form, bool whole)
+void mail_put_word(struct mail *m, struct str s, size_t *at, enum mail_form form, bool whole, size_t behind)
 {
 	struct str part = {s.ptr + *at, s.len - *at};
-	size_t rest = part.len < MAIL_FOLD_AT ? AROUND + words_len(part, form) : MAIL_FOLD_AT;
+	size_t rest = part.len < MAIL_FOLD_AT ? AROUND + words_len(part, form) + behind : MAIL_FOLD_AT;
 
 	/* column is at least 1 behind it, so that a word has at most 75 bytes (RFC 2047 section 2) */
-	mail_gap(m, whole && rest < MAIL_FOLD_AT ? rest : AROUND + LONGEST);
-	mail_put_word_here(m, s, at, form, 0);
+	mail_gap(m, whole && rest < MAIL_FOLD_AT ? rest : AROUND + LONGEST + behind);
+	mail_put_word_here(m, s, at, form, behind);
 }
 
 void mail_put_quoted(struct mail *m, struct str s)

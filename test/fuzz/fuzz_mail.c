@@ -2,6 +2,7 @@
  * every body decodes to what it was, the same in every pass. */
 #include <string.h>
 
+#include "base/err.h"
 #include "unit/mail/mail_rules.h"
 
 static char memory[1 << 16], again[RULES_BYTES_MAX], whole[RULES_BYTES_MAX];
@@ -105,7 +106,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
 				   .parts = parts,
 				   .part_count = flags & 1 ? 2 : 1};
 
-	CHECK(mail_open(&m, &input) == 0);
+	rc = mail_open(&m, &input);
+	/* a header of addresses or message ids that decoding refuses */
+	if (rc == ERR_INVALID && job.header_count > 0) return 0;
+	CHECK(rc == 0);
 	rules_check(&m, bodies);
 	CHECK(mail_rewind(&m) == 0);
 	len = rules_read(&m, whole, 8192);

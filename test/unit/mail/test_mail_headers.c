@@ -14,7 +14,7 @@ static void writes_groups(void **state)
 	assert_string_equal(TO("\"Team: a@b.c, Bob <d@e.f>;\""), "To: Team: a@b.c, Bob <d@e.f>;");
 	assert_int_equal(job.rcpt_count, 2);
 	assert_string_equal(TO("\"x@y.z\",\"Team: a@b.c;\",\"Gr" UUML "n: d@e.f, g@h.i;\",\"j@k.l\""),
-			    "To: x@y.z, Team: a@b.c;, =?UTF-8?B?R3LDvG4=?=: d@e.f, g@h.i;, j@k.l");
+			    "To: x@y.z, Team: a@b.c;, =?UTF-8?B?R3LDvG4=?= : d@e.f, g@h.i;, j@k.l");
 	/* what was named before stands where it was named first */
 	assert_string_equal(TO("\"a@b.c\",\"\\\"A, B: C\\\": a@b.c, d@e.f;\",\"d@e.f\""),
 			    "To: a@b.c, \"A, B: C\": d@e.f;");
@@ -58,8 +58,8 @@ static void writes_long_names_and_addresses(void **state)
 	assert_string_equal(to, "To: " FIFTY "\r\n <" FIFTY "@" FIFTY "." FIFTY "." FIFTY ".example>");
 	assert_string_equal(TO("\"\\\"" TEN "\\\\\\\"" TEN "\\\\\\\"" TEN "\\\\\\\"" TEN "\\\\\\\"" TEN
 			       "\\\\\\\"\\\\\\\"\\\" <a@b.c>\""),
-			    "To: =?UTF-8?Q?aaaaaaaaaa=22aaaaaaaaaa=22aaaaaaaaaa=22aaaaaaaaaa=22aaaaaaaa?=\r\n"
-			    " =?UTF-8?Q?aa=22=22?= <a@b.c>");
+			    "To: =?UTF-8?Q?aaaaaaaaaa=22aaaaaaaaaa=22aaaaaaaaaa=22aaaaaaaaaa=22aaaaa?=\r\n"
+			    " =?UTF-8?Q?aaaaa=22=22?= <a@b.c>");
 	assert_string_equal(TO("\"\\\"\\\" <a@b.c>\""), "To: a@b.c");
 	assert_string_equal(TO("\"\\\" a\\\" <a@b.c>\""), "To: \" a\" <a@b.c>");
 	assert_string_equal(TO("\"J. Doe <a@b.c>\""), "To: \"J. Doe\" <a@b.c>");
@@ -105,7 +105,7 @@ static void writes_structured_headers(void **state)
 			    "List-ID: =?UTF-8?B?R3LDvMO8bmU=?= <a.b.c>");
 	assert_string_equal(header("Keywords", "a b, \\\"c\\\""), "Keywords: a b, \"c\"");
 	assert_string_equal(header("Keywords", "\xc3\xa4, \\\"b\\\" ,c"),
-			    "Keywords: =?UTF-8?B?w6Q=?=, =?UTF-8?Q?b?=, =?UTF-8?Q?c?=");
+			    "Keywords: =?UTF-8?B?w6Q=?= , =?UTF-8?Q?b?= , =?UTF-8?Q?c?=");
 }
 
 static void refuses_what_cannot_be_written(void **state)
