@@ -9,7 +9,7 @@ import subprocess
 import tempfile
 
 from gateway import free_port
-from mailserver import Server, sudo
+from mailserver import Server, can_be_root, sudo
 from sink import certificate
 
 USER = "Debian-exim"
@@ -31,7 +31,7 @@ def missing():
         pwd.getpwnam(USER)
     except KeyError:
         return f"there is no user {USER}: scripts/setup test"
-    if os.geteuid() != 0 and subprocess.run(["sudo", "-n", "true"], capture_output=True).returncode:
+    if not can_be_root():
         return "exim needs root or sudo without a password"
     return None
 

@@ -11,6 +11,15 @@ def sudo():
     return [] if os.geteuid() == 0 else ["sudo", "-n"]
 
 
+def can_be_root():
+    if os.geteuid() == 0:
+        return True
+    try:
+        return subprocess.run(["sudo", "-n", "true"], capture_output=True).returncode == 0
+    except OSError:  # there is no sudo
+        return False
+
+
 class Server:
     def path(self, *names):
         return os.path.join(self.dir, *names)

@@ -7,7 +7,7 @@ import subprocess
 import tempfile
 
 from gateway import free_port
-from mailserver import Server, sudo
+from mailserver import Server, can_be_root, sudo
 from sink import certificate
 
 
@@ -15,7 +15,7 @@ def missing():
     """Why Postfix cannot be started here, or None."""
     if not shutil.which("postfix", path="/usr/sbin:/usr/bin:/sbin:/bin"):
         return "postfix is not installed"
-    if os.geteuid() != 0 and subprocess.run(["sudo", "-n", "true"], capture_output=True).returncode:
+    if not can_be_root():
         return "postfix needs root or sudo without a password"
     return None
 

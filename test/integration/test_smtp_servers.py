@@ -2,6 +2,7 @@
 two at a server that reads the end of a mail where there is none.
 """
 import base64
+import contextlib
 import email
 import email.policy
 import functools
@@ -237,36 +238,36 @@ class Lax:
                 connection, _ = self.listener.accept()
             except OSError:
                 return
-            threading.Thread(target=self.session, args=(connection,), daemon=True).start()
+            threading.Thread(target=self.serve, args=(connection,), daemon=True).start()
+
+    def serve(self, connection):
+        with connection, contextlib.suppress(ConnectionError):
+            self.session(connection)
 
     def session(self, connection):
-        with connection:
-            buffer, data = b"", False
-            connection.sendall(b"220 lax\r\n")
-            while True:
-                match = (self.END if data else self.LINE).search(buffer)
-                # A CR at the end may be half of a line end: the rest is on its way.
-                if match is None or match.end() == len(buffer) and buffer.endswith(b"\r"):
-                    try:
-                        more = connection.recv(65536)
-                    except ConnectionError:
-                        return
-                    if not more:
-                        return
-                    buffer += more
-                    continue
-                found, buffer = buffer[:match.start()], buffer[match.end():]
-                if data:
-                    found += b"\r\n"  # it ends the last line too
-                    self.mails.append(re.sub(rb"(?<=[\r\n])\.", b"", found[2:]))
-                    data, answer = False, b"250 taken"
-                elif found[:4].upper() == b"DATA":
-                    data, answer, buffer = True, b"354 go", b"\r\n" + buffer
-                else:
-                    if found[:4].upper() == b"MAIL":
-                        self.senders.append(found)
-                    answer = b"250-lax\r\n250 PIPELINING" if found[:4].upper() == b"EHLO" else b"250 fine"
-                connection.sendall(answer + b"\r\n")
+        buffer, data = b"", False
+        connection.sendall(b"220 lax\r\n")
+        while True:
+            match = (self.END if data else self.LINE).search(buffer)
+            # A CR at the end may be half of a line end: the rest is on its way.
+            if match is None or match.end() == len(buffer) and buffer.endswith(b"\r"):
+                more = connection.recv(65536)
+                if not more:
+                    return
+                buffer += more
+                continue
+            found, buffer = buffer[:match.start()], buffer[match.end():]
+            if data:
+                found += b"\r\n"  # it ends the last line too
+                self.mails.append(re.sub(rb"(?<=[\r\n])\.", b"", found[2:]))
+                data, answer = False, b"250 taken"
+            elif found[:4].upper() == b"DATA":
+                data, answer, buffer = True, b"354 go", b"\r\n" + buffer
+            else:
+                if found[:4].upper() == b"MAIL":
+                    self.senders.append(found)
+                answer = b"250-lax\r\n250 PIPELINING" if found[:4].upper() == b"EHLO" else b"250 fine"
+            connection.sendall(answer + b"\r\n")
 
     def close(self):
         self.listener.close()
