@@ -237,9 +237,15 @@ void net_tls_config_close(struct net_tls_config *config)
 static int below_send(void *arg, const unsigned char *bytes, size_t len)
 {
 	struct session *t = arg;
-	int rc = hal_stream_send(t->below, bytes, len, t->deadline);
+	int rc = t->lost < 0 ? t->lost : hal_stream_send(t->below, bytes, len, t->deadline);
 
 	if (rc > 0) return rc;
+	/* Who refuses us in the middle of the handshake says why and hangs up, while we still send: mbedTLS comes to
+	 * read that when it believes that all was sent. */
+	if (t->why != NULL && (rc == ERR_RESET || rc == ERR_CLOSED)) {
+		t->lost = rc;
+		return (int)len;
+	}
 	t->below_err = rc;
 	return rc == ERR_TIMEOUT ? MBEDTLS_ERR_SSL_WANT_WRITE : BELOW_FAILED;
 }
@@ -398,24 +404,6 @@ static void say_failure(struct session *t, int rc, int err)
 		buf_printf(t->why, "TLS handshake: %s", err_text(err));
 }
 
-/* Who does not like what we have sent so far says so and hangs up, while we still send: the alert lies there to be
- * read, in the clear up to TLS 1.2 (RFC 5246 section 7.2). */
-static int last_alert(struct session *t, int err)
-{
-	unsigned char r[7];
-	size_t len = 0;
-	int rc = 1;
-
-	if (err != ERR_RESET && err != ERR_CLOSED) return err;
-	for (; len < sizeof(r) && rc > 0; len += rc > 0 ? (size_t)rc : 0)
-		rc = hal_stream_recv(t->below, r + len, sizeof(r) - len, hal_clock_mono_ms());
-	if (len < sizeof(r) || r[0] != MBEDTLS_SSL_MSG_ALERT || r[3] != 0 || r[4] != 2 ||
-	    r[5] != MBEDTLS_SSL_ALERT_LEVEL_FATAL)
-		return err;
-	t->alert = r[6];
-	return ERR_TLS;
-}
-
 static int handshake(struct session *t)
 {
 	int rc, err;
@@ -425,7 +413,7 @@ static int handshake(struct session *t)
 		rc = mbedtls_ssl_handshake(&t->ssl);
 		err = rc == 0 ? 0 : tls_err(t, rc);
 	} while (rc != 0 && err == 0);
-	if (err < 0) err = last_alert(t, err);
+	if (err == 0 && t->lost < 0) err = last_word(t, t->lost);
 	if (err < 0) say_failure(t, rc, err);
 	return err;
 }

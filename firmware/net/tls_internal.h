@@ -40,6 +40,7 @@ struct session {
 	int64_t deadline; /* of the call under way */
 	int below_err;    /* why `below` did not do what mbedTLS wanted */
 	int send_err;     /* a record went out in part, or not at all: nothing may follow it */
+	int lost;         /* handshake: sending has failed with this */
 	int alert;        /* the fatal alert (RFC 8446 section 6.2) that came, 0: none */
 	bool resumed;
 	unsigned char host_digest[DIGEST_SHA256_BYTES]; /* client: whom a session would be for */
