@@ -7,23 +7,31 @@
 #define BEHIND           3  /* a group's name: " :;" */
 #define NAME_ON_ONE_LINE 60 /* a longer display name is written as encoded words, which fold */
 
+static size_t quoted_len(struct str name)
+{
+	size_t len = name.len + 2;
+
+	for (size_t i = 0; i < name.len; i++)
+		len += name.ptr[i] == '"' || name.ptr[i] == '\\';
+	return len;
+}
+
 static enum mail_form name_form(struct str name)
 {
 	enum mail_form form = MAIL_PLAIN;
-	size_t len = name.len;
 
-	if (len > NAME_ON_ONE_LINE || mail_has_encoded_word(name)) return mail_words_form(name);
+	if (quoted_len(name) > NAME_ON_ONE_LINE + 2 || mail_has_encoded_word(name))
+		return mail_words_form(name);
 	for (size_t i = 0; i < name.len; i++) {
 		char c = name.ptr[i];
 
 		if (c < ' ' || c >= 0x7f) return mail_words_form(name);
-		len += c == '"' || c == '\\';
 		/* RFC 5322 section 3.2.3: a phrase of atoms with single spaces needs no quotes */
 		if (c == ' ' ? i == 0 || i + 1 == name.len || name.ptr[i - 1] == ' '
 			     : !mail_is_alnum(c) && !strchr("!#$%&'*+-/=?^_`{|}~", c))
 			form = MAIL_QUOTED_STRING;
 	}
-	return len > NAME_ON_ONE_LINE ? mail_words_form(name) : form;
+	return form;
 }
 
 /* `first`: right behind the field's name, where a fold would read as a space of the text's to some. */
@@ -34,11 +42,11 @@ static void put_name(struct mail *m, struct str name, bool first)
 
 	switch (form) {
 	case MAIL_PLAIN:
-		mail_gap(m, name.len);
+		mail_gap(m, name.len + BEHIND);
 		mail_put_str(m, name);
 		break;
 	case MAIL_QUOTED_STRING:
-		mail_gap(m, name.len + 2);
+		mail_gap(m, quoted_len(name) + BEHIND);
 		mail_put_quoted(m, name);
 		break;
 	default:
@@ -51,7 +59,7 @@ void mail_put_address(struct mail *m, struct str name, struct str addr, bool fir
 {
 	if (name.len > 0) {
 		put_name(m, name, first);
-		mail_gap(m, addr.len + 3);
+		mail_gap(m, addr.len + 4); /* with brackets, and ";," at most */
 		mail_puts(m, "<");
 		mail_put_str(m, addr);
 		mail_puts(m, ">");
@@ -60,7 +68,7 @@ void mail_put_address(struct mail *m, struct str name, struct str addr, bool fir
 	if (first)
 		mail_puts(m, " ");
 	else
-		mail_gap(m, addr.len + 1);
+		mail_gap(m, addr.len + 2);
 	mail_put_str(m, addr);
 }
 

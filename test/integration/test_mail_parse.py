@@ -221,7 +221,7 @@ class ParseTest(unittest.TestCase):
         for line in head:
             self.assertTrue(line.strip())
             if b"=?UTF-8?" in line:
-                self.assertLessEqual(len(line), 78)
+                self.assertLessEqual(len(line), 76)
 
     def test_reads_what_went_in(self):
         jobs = [Job(seed) for seed in range(MAILS)]
