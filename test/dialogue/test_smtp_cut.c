@@ -19,7 +19,7 @@ enum direction { OUT, IN };
 struct shape {
 	const char *server, *ca; /* NULL: no TLS */
 	enum smtp_tls tls;
-	const char *caps;
+	const char *caps; /* with TLS: then */
 };
 
 static void begin(const struct shape *shape, const struct sim_net_rule *rule)
@@ -123,11 +123,140 @@ static void test_tls(void **state)
 	print_message("%u cuts\n", runs);
 }
 
+/* ---- three mails in flight ---- */
+
+static void begin_three(const struct shape *shape, const struct sim_net_rule *rule)
+{
+	if (shape->server == NULL) {
+		kit_plain();
+		kit.peer.caps = shape->caps;
+	} else {
+		kit_tls(shape->server, shape->ca, shape->tls);
+		kit.peer.caps_tls = shape->caps;
+	}
+	kit.config.depth = 8;
+	sim_net_rule_add(rule);
+	kit_many(3, 2, 200);
+}
+
+static unsigned count_of(const char *text, const char *part)
+{
+	unsigned n = 0;
+
+	for (const char *at = text; (at = strstr(at, part)) != NULL; at++)
+		n++;
+	return n;
+}
+
+/* What came of the mails against what the peer did: SENT only when its final 2yz left; what it took is SENT or
+ * UNCERTAIN. */
+static const char *judge_three(unsigned seen[7])
+{
+	/* How many contents were written to their end. */
+	unsigned ends = count_of(kit.notes, "of content) .\n") + count_of(kit.notes, " LAST\n");
+	unsigned left = 0, tries = 0;
+	const char *what = kit_many_wrong();
+
+	for (unsigned i = 0; i < kit.many_given && what == NULL; i++) {
+		enum smtp_class class = kit.many[i].mail.verdict.class;
+		const struct smtp_peer_taken *t = kit_taken(i);
+
+		seen[class]++;
+		left += class == SMTP_SENT || class == SMTP_UNCERTAIN;
+		tries += class == SMTP_TRY;
+		if (class == SMTP_SENT && (t == NULL || !t->said))
+			what = "called sent, but was not";
+		else if (class == SMTP_SENT && left != i + 1)
+			what = "called sent behind one that was not";
+		else if (class != SMTP_SENT && class != SMTP_UNCERTAIN && t != NULL)
+			what = "was taken, but is called unsent";
+		else if (class == SMTP_AGAIN && i == 0 && kit.smtp.quirks == 0)
+			what = "nothing may be free of charge here";
+		else if (class == SMTP_FAIL || (class == SMTP_HOLD && strstr(kit.notes, "C MAIL") != NULL))
+			what = "blamed for a cut connection";
+	}
+	if (what == NULL && left > ends) what = "called uncertain before its end was written";
+	if (what == NULL && tries > 1) what = "one cut counts against two mails";
+	if (what == NULL && kit.peer.taken_count > kit.many_given) what = "taken twice";
+	if (what == NULL && kit.peer.violations > 0) what = kit.peer.violation;
+	return what;
+}
+
+static unsigned sweep_three(const struct shape *shape, enum direction way, enum sim_cut_mode mode,
+			    unsigned step)
+{
+	unsigned runs = 0, seen[7] = {0};
+
+	for (uint64_t at = 0;; at += step) {
+		struct sim_net_rule rule = {.cut_mode = mode};
+		const char *what = NULL;
+
+		*(way == OUT ? &rule.cut_out_plus1 : &rule.cut_in_plus1) = at + 1;
+		begin_three(shape, &rule);
+		if (kit_open() == 0) {
+			(void)kit_run();
+			what = judge_three(seen);
+		} else {
+			assert_int_equal(kit.peer.taken_count, 0);
+		}
+		kit_close();
+		if (what != NULL)
+			fail_msg("%s: cut %s at %llu, mode %d: %s %s %s: %s\n%s", shape->caps,
+				 way == OUT ? "out" : "in", (unsigned long long)at, mode,
+				 smtp_class_name(kit.many[0].mail.verdict.class),
+				 smtp_class_name(kit.many[1].mail.verdict.class),
+				 smtp_class_name(kit.many[2].mail.verdict.class), what, kit.notes);
+		bool whole = kit.peer.quits == 1 && strstr(kit.notes, "S 221") != NULL;
+		kit_end();
+		runs++;
+		if (whole) break;
+		assert_true(at < 100000);
+	}
+	assert_true(seen[SMTP_TRY] + seen[SMTP_AGAIN] > 0 && seen[SMTP_SENT] > 0);
+	if (way == IN) assert_true(seen[SMTP_UNCERTAIN] > 0);
+	return runs;
+}
+
+static void test_three(void **state)
+{
+	static const struct shape shapes[] = {
+		{.tls = SMTP_TLS_NONE, .caps = "PIPELINING"},
+		{.tls = SMTP_TLS_NONE, .caps = "PIPELINING,CHUNKING"},
+		{.tls = SMTP_TLS_NONE, .caps = "CHUNKING"},
+	};
+	unsigned runs = 0;
+
+	(void)state;
+	for (size_t i = 0; i < 3; i++)
+		for (size_t m = 0; m < 3; m++)
+			runs += sweep_three(&shapes[i], OUT, modes[m], 1) +
+				sweep_three(&shapes[i], IN, modes[m], 1);
+	print_message("%u cuts\n", runs);
+}
+
+static void test_three_tls(void **state)
+{
+	static const struct shape shapes[] = {
+		{"good", "ca.pem", SMTP_TLS_STARTTLS, "PIPELINING"},
+		{"good", "ca.pem", SMTP_TLS_IMPLICIT, "PIPELINING,CHUNKING"},
+	};
+	unsigned runs = 0;
+
+	(void)state;
+	for (size_t i = 0; i < 2; i++)
+		for (size_t m = 0; m < 3; m++)
+			runs += sweep_three(&shapes[i], OUT, modes[m], 31) +
+				sweep_three(&shapes[i], IN, modes[m], 37);
+	print_message("%u cuts\n", runs);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_plain),
 		cmocka_unit_test(test_tls),
+		cmocka_unit_test(test_three),
+		cmocka_unit_test(test_three_tls),
 	};
 
 	return cmocka_run_group_tests_name("smtp cut", tests, NULL, NULL);

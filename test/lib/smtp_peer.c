@@ -270,9 +270,10 @@ static bool read_content(struct session *c)
 			b = next(c);
 			if (b == '\r') {
 				if ((b = next(c)) == '\n') return true;
-				violate(c, "dot, CR and no LF");
+				if (b >= 0) violate(c, "dot, CR and no LF");
 				return false;
 			}
+			if (b < 0) return false;
 			if (b != '.') violate(c, "a dot that was not doubled");
 		}
 		bol = false;
