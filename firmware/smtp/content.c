@@ -170,42 +170,22 @@ static void chunk_end(struct smtp *s, struct smtp_flight *f, const struct chunk 
 static void hear(struct smtp *s)
 {
 	while (s->state != SMTP_BROKEN && s->due_count > 0 &&
-	       (!flight_together(s) || !s->bdat_known || !wire_has_room(s) || wire_can_read(s)))
+	       (!flight_together(s) || !wire_has_room(s) || wire_can_read(s)))
 		client_take_reply(s);
 }
 
-/* Sends what is in the buffer as a chunk. False: the mail does not go on. */
+/* Sends a full buffer as a chunk. False: the mail does not go on. */
 static bool chunk_send(struct smtp *s, struct smtp_flight *f, struct chunk *c)
 {
 	chunk_end(s, f, c, false);
 	(void)wire_flush(s, BLOCK_MS, NULL);
 	hear(s);
 	if (s->state == SMTP_BROKEN || f->stop) return false;
-	if (f->rcpts_due == 0 && f->accepted == 0) {
-		f->stop = true;
-		return false;
-	}
 	if (s->send_err != 0) {
 		client_lost(s, s->send_err);
 		return false;
 	}
 	chunk_begin(s, c);
-	return true;
-}
-
-/* The first chunk of a connection: one byte, and its reply decides. To a server that does not know BDAT, it is not
- * even a line. */
-static bool chunk_probe(struct smtp *s, struct smtp_flight *f, struct chunk *c)
-{
-	char rest[2];
-	size_t len = s->out_len - c->at - 1;
-
-	CHECK(len <= sizeof(rest));
-	memcpy(rest, s->out + c->at + 1, len);
-	s->out_len = c->at + 1;
-	if (!chunk_send(s, f, c)) return false;
-	memcpy(s->out + s->out_len, rest, len);
-	s->out_len += len;
 	return true;
 }
 
@@ -220,10 +200,8 @@ static bool chunk_fill(struct smtp *s, struct smtp_flight *f, struct chunk *c, s
 			if (!chunk_send(s, f, c)) return false;
 			continue;
 		}
-		if (!s->bdat_known) room = 2;
 		s->out_len += smtp_stuff(t, bytes + at, len - at, &taken, s->out + s->out_len, room);
 		at += taken;
-		if (!s->bdat_known && s->out_len > c->at && !chunk_probe(s, f, c)) return false;
 	}
 	return true;
 }

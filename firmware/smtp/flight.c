@@ -33,9 +33,14 @@ static struct smtp_flight *first_open(struct smtp *s)
 	return NULL;
 }
 
+/* True when nothing was said for the one behind it. */
 static bool is_last(struct smtp *s, const struct smtp_flight *f)
 {
-	return f == flight_at(s, s->flight_count - 1);
+	for (size_t i = s->flight_count; i-- > 0;) {
+		if (flight_at(s, i) == f) return true;
+		if (flight_at(s, i)->commands > 0) return false;
+	}
+	return true;
 }
 
 /* ---- ends of a mail ---- */
@@ -132,17 +137,20 @@ void client_break_off(struct smtp *s, struct smtp_verdict v)
 	client_enter(s, SMTP_BROKEN);
 }
 
+static bool is_probe(const struct smtp_due *due)
+{
+	return (due->command == SMTP_CMD_BDAT || due->command == SMTP_CMD_RSET) && due->rcpt == WIRE_PROBE;
+}
+
 /* The server offers PIPELINING, or CHUNKING, and may not be up to it: commands left together, and no such flight
  * was answered in step before on this connection. in_step: what came did answer what was due. Returns the quirk
  * to remember, 0: it is not that. */
 static unsigned quirk_of(const struct smtp *s, const struct smtp_flight *f, int err, bool in_step)
 {
-	bool gone = err == ERR_CLOSED || err == ERR_RESET;
+	const struct smtp_due *next = s->due_count > 0 ? &s->due[s->due_first] : NULL;
 
-	/* Nothing but its first chunk is due. */
-	if (f->content_said && !s->bdat_known && s->due_count == 1 && gone &&
-	    s->due[s->due_first].command == SMTP_CMD_BDAT)
-		return SMTP_QUIRK_NO_CHUNKING;
+	/* Asked about chunks, and that was too much for it. */
+	if (next != NULL && is_probe(next) && !client_is_ours(err)) return SMTP_QUIRK_NO_CHUNKING;
 	if (!flight_together(s) || client_is_ours(err)) return 0;
 	if (f->behind && !s->depth_known && (!f->answered || !in_step))
 		return err == ERR_TIMEOUT || !in_step ? SMTP_QUIRK_NO_DEPTH : 0;
@@ -234,6 +242,8 @@ static void on_rcpt(struct smtp *s, struct smtp_flight *f, struct smtp_rcpt *rcp
 					       : client_verdict_refused(s);
 		f->mail->verdict = rcpt->verdict;
 	}
+	/* A whole envelope with what was asked before it: now content may leave before such is answered. */
+	if (f->rcpts_due == 0 && s->bdat_known) s->flight_known = true;
 }
 
 static void on_data(struct smtp *s, struct smtp_flight *f)
@@ -288,8 +298,6 @@ static void bdat_refused(struct smtp *s, struct smtp_flight *f)
 	} else if (code >= 500 && code <= 504) {
 		s->quirks |= SMTP_QUIRK_NO_CHUNKING;
 		flight_stop(f, client_verdict_of_reply(s, SMTP_AGAIN, ERR_PROTOCOL));
-		/* Content that was no chunk to it was commands. */
-		if (f->content_at != 0) client_break_off(s, f->mail->verdict);
 	} else {
 		flight_stop(f, client_verdict_refused(s));
 	}
@@ -299,14 +307,20 @@ static void on_bdat(struct smtp *s, struct smtp_flight *f)
 {
 	int class = s->reply.code / 100;
 
-	if (class == 3) {
+	if (class == 3)
 		out_of_step(s);
-	} else if (class == 2) {
-		s->bdat_known = true;
-		s->flight_known = true;
-	} else {
+	else if (class > 3)
 		bdat_refused(s, f);
-	}
+}
+
+/* The replies to what was asked about chunks: refused because of its place, not as unknown; and RSET understood. */
+static void on_probe(struct smtp *s, enum smtp_command command)
+{
+	int code = s->reply.code;
+	bool fit = command == SMTP_CMD_BDAT ? code != 500 && code != 502 : code / 100 == 2;
+
+	if (!fit) s->quirks |= SMTP_QUIRK_NO_CHUNKING;
+	s->bdat_known = command == SMTP_CMD_RSET && flight_chunks(s);
 }
 
 static void on_last(struct smtp *s, struct smtp_flight *f)
@@ -318,6 +332,7 @@ static void on_last(struct smtp *s, struct smtp_flight *f)
 		f->stop = false;
 		client_lost(s, ERR_PROTOCOL);
 	} else if (class == 2) {
+		s->flight_known = true;
 		if (is_last(s, f)) s->needs_rset = false;
 		f->stop |= f->accepted == 0;
 		if (f->stop) return;
@@ -341,6 +356,10 @@ void flight_on_reply(struct smtp *s, const struct smtp_due *due)
 {
 	struct smtp_flight *f = due->flight;
 
+	if (is_probe(due)) {
+		on_probe(s, due->command);
+		return;
+	}
 	f->answered |= due->command != SMTP_CMD_RSET;
 	switch (due->command) {
 	case SMTP_CMD_RSET: on_rset(s, f); break;

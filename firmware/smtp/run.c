@@ -163,6 +163,22 @@ static void command_rcpt(struct smtp *s, struct smtp_flight *f, size_t index)
 	f->rcpts_due++;
 }
 
+/* Asks, once a connection and before its first mail by BDAT, whether the server knows BDAT, and whether it discards
+ * a chunk that it refuses (RFC 3030 section 2), as it would those behind a refused recipient. Where it does not,
+ * content would be commands. A chunk of one byte that is no line stands where BDAT must be refused, then RSET: what
+ * was not discarded makes that another, unknown word. Costs no round trip with PIPELINING. */
+static void command_probe(struct smtp *s, struct smtp_flight *f)
+{
+	struct buf line;
+
+	bool rset = s->bdat_asked++ > 0;
+	wire_begin(s, &line);
+	buf_puts(&line, rset ? "RSET" : "BDAT 1");
+	wire_end(s, &line, rset ? SMTP_CMD_RSET : SMTP_CMD_BDAT, f, WIRE_PROBE);
+	if (!rset) s->out[s->out_len++] = 'X';
+	s->needs_rset = false;
+}
+
 /* What comes behind the recipients. False: first their replies. */
 static bool command_content(struct smtp *s, struct smtp_flight *f)
 {
@@ -171,7 +187,8 @@ static bool command_content(struct smtp *s, struct smtp_flight *f)
 	if (!content_by_bdat(s, mail)) {
 		wire_command(s, SMTP_CMD_DATA, f, "DATA");
 		f->waits = f->content_said = true;
-	} else if (s->bdat_known && (mail->size <= 0 || mail->size > SMTP_EAGER_BYTES) && f->due > 0) {
+	} else if (f->due > 0 &&
+		   (!s->bdat_known || !s->flight_known || mail->size <= 0 || mail->size > SMTP_EAGER_BYTES)) {
 		return false;
 	} else {
 		client_enter(s, SMTP_CONTENT);
@@ -179,7 +196,7 @@ static bool command_content(struct smtp *s, struct smtp_flight *f)
 	return true;
 }
 
-/* The next command of the envelope. False: first a reply. */
+/* The next command of the envelope, or what stands before it. False: first a reply. */
 static bool command(struct smtp *s, struct smtp_flight *f)
 {
 	const struct smtp_mail *mail = f->mail;
@@ -188,7 +205,9 @@ static bool command(struct smtp *s, struct smtp_flight *f)
 	       (mail->rcpts[f->next_rcpt].skip || mail->rcpts[f->next_rcpt].verdict.class != SMTP_NONE))
 		f->next_rcpt++;
 	if (f->commands == 0) f->behind = s->due_count > 0;
-	if (!f->mail_said && s->needs_rset) {
+	if (!f->mail_said && s->bdat_asked < 2 && (s->bdat_asked == 1 || content_by_bdat(s, mail))) {
+		command_probe(s, f);
+	} else if (!f->mail_said && s->needs_rset) {
 		s->needs_rset = false;
 		wire_command(s, SMTP_CMD_RSET, f, "RSET");
 	} else if (!f->mail_said) {
@@ -278,7 +297,7 @@ static bool step(struct smtp *s)
 		content_write(s, f);
 		return true;
 	}
-	return wire_make_room(s, WIRE_COMMAND_MAX) == 0 && command(s, f);
+	return wire_make_room(s, WIRE_COMMAND_MAX + 1) == 0 && command(s, f);
 }
 
 int smtp_run(struct smtp *s, const struct smtp_supply *supply, int64_t deadline_ms)

@@ -25,8 +25,8 @@
  *   of them unanswered. RSET stands before a MAIL whose predecessor's end is not known: what a refused BDAT
  *   leaves behind is indeterminate (section 2). Content over SMTP_EAGER_BYTES waits for the replies to its
  *   envelope.
- * - The first chunk of a connection is one byte, and its reply is waited for: a server that offers CHUNKING and
- *   does not know it must not take a mail's content for commands. (Postfix refuses an empty one.)
+ * - Before its first BDAT a connection is asked whether the server discards a chunk that it refuses: there are
+ *   some that take it for commands. With them, and with those that do not know BDAT at all, DATA is used.
  * At most SMTP_DUE_MAX replies are due at any time, so that they fit into any socket buffer and neither side
  * waits for the other to read.
  */
@@ -272,7 +272,7 @@ struct smtp_flight {
 /* A command in flight: which reply is due. */
 struct smtp_due {
 	enum smtp_command command;
-	uint16_t rcpt;              /* SMTP_CMD_RCPT: which */
+	uint16_t rcpt;              /* SMTP_CMD_RCPT: which; else see wire.h */
 	struct smtp_flight *flight; /* NULL: of the connection */
 	uint64_t end_at; /* its last byte (a chunk: with its content), counted as in struct smtp_flight */
 };
@@ -351,7 +351,8 @@ struct smtp {
 	bool looked;                 /* in this run it was seen that the server has not hung up before it */
 	bool dry;                    /* supply.next had none while nothing was in flight */
 	bool needs_rset;             /* before the next MAIL */
-	bool bdat_known;             /* a BDAT was answered with 2yz */
+	unsigned bdat_asked;         /* how much was said to ask whether the server is fit for BDAT */
+	bool bdat_known;             /* it is */
 	bool flight_known;           /* commands that left together were answered in step: of one mail, */
 	bool depth_known;            /* and of two */
 	int send_err;                /* sending failed: what had been answered before is still heard */

@@ -309,6 +309,7 @@ static void on_data(struct session *c)
 	if (c->accepted > 0) p->mails++;
 	say(c, PEER_DOT, "250 2.0.0 Ok: queued as 4XYZ12");
 	end_mail(c);
+	if (p->flaw == PEER_DROPS_BEHIND) c->at = c->have;
 	if (p->hang_up_after > 0 && p->mails >= p->hang_up_after) c->over = true;
 }
 
@@ -443,7 +444,12 @@ void smtp_peer_serve(struct hal_stream *s, void *arg)
 	c.p->connections++;
 	if (c.p->implicit_tls && !go_tls(&c)) return;
 	say(&c, PEER_GREETING, "220 peer.example ESMTP");
-	while (!c.over && read_line(&c, line, sizeof(line)))
+	while (!c.over && read_line(&c, line, sizeof(line))) {
+		bool more = c.at < c.have;
+
+		if (c.p->flaw == PEER_CLOSES && more) break;
+		if (c.p->flaw == PEER_DROPS) c.at = c.have;
 		on_line(&c, line);
+	}
 	if (c.tls_on) hal_stream_close(&c.tls.stream);
 }

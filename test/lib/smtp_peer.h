@@ -42,6 +42,14 @@ struct smtp_peer_script {
 	const char *reply;
 };
 
+/* How PIPELINING is broken although it is offered. */
+enum smtp_peer_flaw {
+	PEER_SOUND,
+	PEER_DROPS,       /* forgets what came together with a command */
+	PEER_CLOSES,      /* hangs up when something came together with a command */
+	PEER_DROPS_BEHIND /* forgets what came together with the end of a mail */
+};
+
 /* A mail for which the peer decided to say its final 2yz. */
 struct smtp_peer_taken {
 	char from[64];
@@ -67,6 +75,7 @@ struct smtp_peer {
 	unsigned only_mail; /* replies[PEER_MAIL ...] are for the only_mail-th mail (from 1); 0: all */
 	const char *rcpt_replies[PEER_RCPTS_MAX];
 	struct smtp_peer_script scripts[PEER_SCRIPTS_MAX]; /* these come first */
+	enum smtp_peer_flaw flaw;
 	bool keeps_chunks;           /* a chunk that it refuses it does not read: content is commands then */
 	const char *behind_starttls; /* sent in one piece with the 220 */
 	unsigned hang_up_after;      /* closes after that many mails; 0: never */
