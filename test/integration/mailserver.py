@@ -51,14 +51,18 @@ class Server:
             time.sleep(0.1)
         raise AssertionError(f"{len(mails)} of {count} mails in {box} after {seconds} s:\n{self.log_text()[-6000:]}")
 
-    def close(self):
+    def stop(self):
+        """Ends the master process; what it started may still be at work."""
         pid = self.pid()
-        if pid:
-            subprocess.run(sudo() + ["kill", str(pid)], capture_output=True)
-            for _ in range(100):
-                if subprocess.run(sudo() + ["kill", "-0", str(pid)], capture_output=True).returncode:
-                    break
-                time.sleep(0.1)
-            else:
-                subprocess.run(sudo() + ["kill", "-9", str(pid)], capture_output=True)
+        if not pid:
+            return
+        subprocess.run(sudo() + ["kill", str(pid)], capture_output=True)
+        for _ in range(100):
+            if subprocess.run(sudo() + ["kill", "-0", str(pid)], capture_output=True).returncode:
+                return
+            time.sleep(0.1)
+        subprocess.run(sudo() + ["kill", "-9", str(pid)], capture_output=True)
+
+    def close(self):
+        self.stop()
         subprocess.run(sudo() + ["rm", "-rf", self.dir])
