@@ -157,6 +157,10 @@ static void long_fields(void *arg)
 		at += (size_t)sprintf(fields + at, "\"\\\"\" <a@b.c>,");
 	assert_int_equal(post(fields, message_of(12000), 12000), 202);
 	check_listed("\"to\":\"a@b.c\",\"recipient_count\":1,");
+	/* each byte takes six in JSON: more than small memory */
+	memset(fields + 15, 1, sizeof(fields) - 16);
+	assert_int_equal(post(fields, message_of(12000), 12000), 400);
+	assert_non_null(strstr(gateway_kit_reply, "\"pointer\":\"/to/0\""));
 }
 
 static void test_long_fields(void **state)

@@ -116,6 +116,7 @@ static void refuses_text_that_is_no_string(void **state)
 		"a\nb\"",
 		"\\ud83d\"",
 		"\\ud83dx\"",
+		"\\ud83dx\\ude00\"",
 		"\\ud83d\\n\"",
 		"\\ud83d\\u0041\"",
 		"\\ude00\"",
