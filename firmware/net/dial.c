@@ -193,6 +193,7 @@ int net_dialer_next(struct net_dialer *d, struct hal_socket *s, int64_t deadline
 		if (d->states[i] == NET_ADDR_UNDER_WAY) d->states[i] = NET_ADDR_LATE;
 	if (rc == 0) {
 		d->states[won] = NET_ADDR_DONE;
+		d->won = won;
 		peer_name(peer, d->host, &d->addrs[won]);
 	} else if (d->total > d->count) {
 		buf_printf(why, "; %u of %u addresses were tried", d->count, d->total);
@@ -203,6 +204,11 @@ int net_dialer_next(struct net_dialer *d, struct hal_socket *s, int64_t deadline
 bool net_dialer_more(const struct net_dialer *d)
 {
 	return !d->resolved || pick(d) < d->count;
+}
+
+void net_dialer_again(struct net_dialer *d)
+{
+	if (d->count > 0 && d->states[d->won] == NET_ADDR_DONE) d->states[d->won] = NET_ADDR_LATE;
 }
 
 void net_dialer_abort(struct net_dialer *d)

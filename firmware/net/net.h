@@ -46,6 +46,7 @@ struct net_dialer {
 	uint16_t port;
 	bool resolved;
 	unsigned count; /* addresses to try */
+	unsigned won;   /* which was connected last */
 	unsigned total; /* that the host has */
 	struct hal_addr addrs[NET_ADDRS_MAX];
 	enum net_addr_state {
@@ -72,6 +73,10 @@ int net_dialer_next(struct net_dialer *d, struct hal_socket *s, int64_t deadline
 
 /* Whether another net_dialer_next has anything to try. */
 bool net_dialer_more(const struct net_dialer *d);
+
+/* The address that was connected last may be tried once more, after the others: what failed there was not its
+ * fault. */
+void net_dialer_again(struct net_dialer *d);
 
 /* From any thread, between init and close: ends the waiting, for names as for connections, with ERR_STOPPING. */
 void net_dialer_abort(struct net_dialer *d);
@@ -148,6 +153,10 @@ int net_tls_start(struct net_tls *t, struct net_tls_config *c, struct hal_stream
 
 /* "TLSv1.3 TLS1-3-AES-128-GCM-SHA256", with ", resumed" behind it when it was; for transcripts. */
 void net_tls_text(const struct net_tls *t, struct buf *out);
+
+/* Client, also after net_tls_start has failed: whether a kept session was offered. A server may fail over it that
+ * would do without; after such a failure no session with that host is kept any more. */
+bool net_tls_offered(const struct net_tls *t);
 
 /* The sentence behind an ERR_TLS of the stream's operations, when the other side gave a reason; else nothing. A server
  * that does not like our certificate says so only after net_tls_start has succeeded (TLS 1.3). */

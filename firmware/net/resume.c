@@ -1,9 +1,10 @@
 /* TLS sessions, kept for later connections.
  *
- * A session is offered once: what is kept leaves its place when it is offered (RFC 8446 appendix C.4 wants that of TLS
- * 1.3 tickets, so that nobody can link connections), and a connection of TLS 1.2 keeps its own anew. So a server
- * that cannot bear an old session sees it once. What the certificate was worth when it was judged stands for as long
- * as the session may be offered; a configuration is one way to judge, and its sessions end with it.
+ * A session is offered once: what is kept leaves its place when it is offered (RFC 8446 appendix C.4 wants that of
+ * TLS 1.3 tickets, so that nobody can link connections), and a connection of TLS 1.2 keeps its own anew. A server that
+ * cannot bear an old session sees it once; then all with it are forgotten. What the certificate was worth when it was
+ * judged stands for as long as the session may be offered; a configuration is one way to judge, and its sessions end
+ * with it.
  */
 #define MBEDTLS_ALLOW_PRIVATE_ACCESS /* a session's ticket and certificate */
 #include <mbedtls/platform.h>
@@ -67,8 +68,16 @@ void sessions_offer(struct session *t)
 	mbedtls_ssl_session *session = take(&t->config->sessions, t->host_digest);
 
 	/* When it cannot be had after all, the handshake is a whole one. */
-	if (session != NULL) (void)mbedtls_ssl_set_session(&t->ssl, session);
+	t->offered = session != NULL && mbedtls_ssl_set_session(&t->ssl, session) == 0;
 	release(session);
+}
+
+void sessions_forget(struct session *t)
+{
+	mbedtls_ssl_session *session;
+
+	while ((session = take(&t->config->sessions, t->host_digest)) != NULL)
+		release(session);
 }
 
 /* The session without what a later handshake does not need: the peer's certificate is most of it. */

@@ -473,6 +473,7 @@ int net_tls_start(struct net_tls *tls, struct net_tls_config *config, struct hal
 	buf_puts(why, own_why.len > 0 || rc == 0 ? own_why.ptr : err_text(rc));
 	t->why = NULL;
 	t->host = NULL;
+	if (rc < 0 && t->offered) sessions_forget(t);
 	if (rc < 0) mbedtls_ssl_free(&t->ssl);
 	return rc;
 }
@@ -483,6 +484,11 @@ void net_tls_text(const struct net_tls *tls, struct buf *out)
 
 	buf_printf(out, "%s %s%s", mbedtls_ssl_get_version(&t->ssl), mbedtls_ssl_get_ciphersuite(&t->ssl),
 		   t->resumed ? ", resumed" : "");
+}
+
+bool net_tls_offered(const struct net_tls *tls)
+{
+	return ((const struct session *)(const void *)tls->opaque)->offered;
 }
 
 void net_tls_why(const struct net_tls *tls, struct buf *out)

@@ -42,7 +42,7 @@ struct session {
 	int send_err;     /* a record went out in part, or not at all: nothing may follow it */
 	int lost;         /* handshake: sending has failed with this */
 	int alert;        /* the fatal alert (RFC 8446 section 6.2) that came, 0: none */
-	bool resumed;
+	bool offered, resumed;
 	unsigned char host_digest[DIGEST_SHA256_BYTES]; /* client: whom a session would be for */
 	bool clock_set;                                 /* handshake: the certificate's begin can be judged */
 	const char *host;        /* handshake: whom we want to talk to; NULL: we are the server */
@@ -59,6 +59,8 @@ void sessions_init(struct sessions *all);
 void sessions_close(struct sessions *all);
 /* Before the handshake: a session with that host, if there is one, goes into ssl and is no longer kept. */
 void sessions_offer(struct session *t);
+/* A handshake with an offered session has failed: none with that host is to be offered. */
+void sessions_forget(struct session *t);
 /* Keeps the session that ssl has to give. */
 void sessions_keep(struct session *t);
 

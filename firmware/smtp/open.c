@@ -17,6 +17,7 @@ void client_start_tls(struct smtp *s)
 	int64_t deadline = hal_clock_in(wire_limit(s, TLS_MS));
 
 	buf_init(&why, why_text, sizeof(why_text));
+	s->tls_tried = true;
 	int rc = net_tls_start(&s->tls, s->config.tls_config, s->stream, s->config.host,
 			       deadline < s->deadline ? deadline : s->deadline, &why);
 	if (rc < 0) {
@@ -42,7 +43,8 @@ struct tries {
 	int64_t deadline;
 	struct net_dialer *dialer; /* NULL: there is only this one stream */
 	struct buf why;
-	int err; /* the most telling */
+	int err;    /* the most telling */
+	bool again; /* an address was tried once more, without a session */
 	unsigned count;
 	char why_text[SMTP_TEXT_MAX];
 };
@@ -183,7 +185,13 @@ static bool try_one(struct smtp *s, struct tries *t)
 	}
 	if (t->why.len > told) wire_note(s, SMTP_NOTE_STEP, "%s", t->why_text + told + (told > 0 ? 2 : 0));
 	t->count++;
+	s->tls_tried = false;
 	if (open_over(s, &s->socket.stream, t, &before) == 0) return false;
+	/* It may have been the session of an earlier connection that TLS failed over. */
+	if (s->tls_tried && !s->tls_on && net_tls_offered(&s->tls) && !t->again) {
+		t->again = true;
+		net_dialer_again(t->dialer);
+	}
 	bool another = is_worth_another(s, t, before);
 	if (t->count == 1 && t->why.len == 0 && !another) return false;
 	const char *name = t->why.len > 0 ? strchr(s->peer.text, '[') : s->peer.text;

@@ -337,6 +337,7 @@ struct smtp {
 	struct hal_mutex lock;     /* over base, dialer and aborted, for smtp_abort */
 	struct hal_stream *base;
 	struct net_dialer *dialer; /* while smtp_open looks for a connection */
+	bool tls_tried;            /* over this connection */
 	bool aborted;
 	struct smtp_reply reply; /* being read */
 	/* Its last line behind the code, as it came; until the next is read. */

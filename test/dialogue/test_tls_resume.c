@@ -223,6 +223,108 @@ static void test_cut(void **state)
 	}
 }
 
+/* ---- a server that cannot bear sessions ---- */
+
+/* A stream whose first bytes were read already. */
+struct read_already {
+	struct hal_stream stream;
+	struct hal_stream *to;
+	unsigned char bytes[2048];
+	size_t len, at;
+};
+
+static struct read_already *already(struct hal_stream *s)
+{
+	return (struct read_already *)(void *)s;
+}
+
+static int already_send(struct hal_stream *s, const void *bytes, size_t len, int64_t deadline_ms)
+{
+	return hal_stream_send(already(s)->to, bytes, len, deadline_ms);
+}
+
+static int already_recv(struct hal_stream *s, void *bytes, size_t cap, int64_t deadline_ms)
+{
+	struct read_already *r = already(s);
+	size_t len = r->len - r->at < cap ? r->len - r->at : cap;
+
+	if (len == 0) return hal_stream_recv(r->to, bytes, cap, deadline_ms);
+	memcpy(bytes, r->bytes + r->at, len);
+	r->at += len;
+	return (int)len;
+}
+
+static void already_close(struct hal_stream *s)
+{
+	(void)s;
+}
+
+static const struct hal_stream_ops already_ops = {.send = already_send,
+						  .recv = already_recv,
+						  .close = already_close};
+
+static unsigned sessions_seen;
+
+/* Whether the hello comes with a session of TLS 1.2 (a ticket that is not empty) or 1.3 (pre_shared_key). */
+static bool has_session(const unsigned char *hello, size_t len)
+{
+	size_t at = 5 + 4 + 2 + 32;
+
+	at += 1 + hello[at];
+	at += 2 + (size_t)(hello[at] << 8 | hello[at + 1]);
+	at += 1 + hello[at];
+	for (at += 2; at + 4 <= len; at += 4 + (size_t)(hello[at + 2] << 8 | hello[at + 3])) {
+		unsigned type = (unsigned)(hello[at] << 8 | hello[at + 1]);
+
+		if (type == 41 || (type == 35 && (hello[at + 2] | hello[at + 3]) != 0)) return true;
+	}
+	return false;
+}
+
+/* Implicit TLS; hangs up when it sees a session. */
+static void intolerant(struct hal_stream *s, void *arg)
+{
+	struct read_already r = {.stream = {&already_ops}, .to = s};
+
+	do {
+		int n = hal_stream_recv(s, r.bytes + r.len, sizeof(r.bytes) - r.len, HAL_FOREVER);
+		if (n <= 0) return;
+		r.len += (size_t)n;
+	} while (r.len < 5 || r.len < 5 + (size_t)(r.bytes[3] << 8 | r.bytes[4]));
+	if (has_session(r.bytes, r.len))
+		sessions_seen++;
+	else
+		smtp_peer_serve(&r.stream, arg);
+}
+
+static void test_a_server_that_fails_over_sessions(void **state)
+{
+	(void)state;
+	for (int old = 0; old < 2; old++) {
+		sessions_seen = 0;
+		kit_tls("good", "ca.pem", SMTP_TLS_IMPLICIT);
+		server("good", old, true);
+		sim_peer_listen(KIT_IP, KIT_PORT, intolerant, &kit.peer);
+		assert_false(resumed());
+		/* Each later connection brings one: it fails, and is made again without. */
+		assert_false(resumed());
+		assert_false(resumed());
+		assert_int_equal(sessions_seen, 2);
+		/* Also when several are kept. */
+		struct smtp two[2];
+		for (int i = 0; i < 2; i++) {
+			smtp_init(&two[i], &kit.config);
+			assert_int_equal(smtp_open(&two[i], HAL_FOREVER), 0);
+		}
+		for (int i = 0; i < 2; i++)
+			smtp_close(&two[i]);
+		sessions_seen = 0;
+		assert_false(resumed());
+		assert_int_equal(sessions_seen, 1);
+		kit_end();
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -235,6 +337,7 @@ int main(void)
 		cmocka_unit_test(test_not_for_ever),
 		cmocka_unit_test(test_several_at_once),
 		cmocka_unit_test(test_cut),
+		cmocka_unit_test(test_a_server_that_fails_over_sessions),
 	};
 
 	return cmocka_run_group_tests_name("tls resume", tests, NULL, NULL);
