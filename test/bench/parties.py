@@ -91,7 +91,12 @@ class Party:
         """{written, syncs} as the party itself counts them."""
         return {}
 
+    def status_rate(self, count):
+        """Of the ceiling: jobs a second while it only notes their status."""
+        return None
+
     def hints(self):
+        """Where the time went, in words."""
         return ""
 
     def close(self):
@@ -163,7 +168,8 @@ class Postern(Party):
     def hints(self):
         """Which threads used the processor."""
         rows = sorted(threads(self.gateway.process.pid).items(), key=lambda r: -sum(r[1]))
-        return ", ".join(f"{name} {user:.2f} + {system:.2f} s" for name, (user, system) in rows if user + system > 0)
+        said = [f"{name} {user:.2f} + {system:.2f} s" for name, (user, system) in rows if user + system > 0]
+        return "CPU of its threads, user + system: " + ", ".join(said) if said else ""
 
     def close(self):
         try:
@@ -270,7 +276,8 @@ class RelayPostfix(postfix.Postfix):
         main = {
             "compatibility_level": "3.6", "queue_directory": self.path("queue"), "data_directory": self.path("data"),
             "myhostname": "mx.example.com", "mydestination": "", "inet_interfaces": "127.0.0.1",
-            "inet_protocols": "ipv4", "maillog_file": self.path("maillog"), "maillog_file_prefixes": self.dir, "mynetworks": "127.0.0.0/8",
+            "inet_protocols": "ipv4", "maillog_file": self.path("maillog"), "maillog_file_prefixes": self.dir,
+            "mynetworks": "127.0.0.0/8",
             "smtpd_relay_restrictions": "permit_mynetworks, reject", "relayhost": f"[127.0.0.1]:{self.relay}",
             "disable_dns_lookups": "yes", "smtp_tls_security_level": "none", "smtpd_client_connection_count_limit": "0",
             "smtpd_client_restrictions": "check_client_access static:HOLD",
@@ -403,7 +410,10 @@ class Ceiling(Party):
         self.said = said
 
     def hints(self):
-        return f"storing {self.said['storing']:.3f} s, status {self.said['status']:.3f} s"
+        return f"{self.said['storing']:.2f} s for storing, {self.said['status']:.2f} s for the status"
+
+    def status_rate(self, count):
+        return count / self.said["status"]
 
     def close(self):
         self.child.end()
