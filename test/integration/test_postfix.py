@@ -95,7 +95,7 @@ class PostfixTest(unittest.TestCase):
                 self.assertEqual(mail[name], value)
             self.assertEqual(mail["MIME-Version"], "1.0")
             self.assertEqual(mail.get_content_type(), "text/html")
-            self.assertEqual(mail.get_content_charset(), "utf-8")
+            self.assertEqual(mail.get_content_charset(), "us-ascii")
             self.assertEqual(mail.get_content().rstrip("\n"), job["body_content"])
             self.assertTrue(mail["Message-ID"].endswith("@company.com>"), mail["Message-ID"])
             self.assertIsNotNone(email.utils.parsedate_to_datetime(mail["Date"]))
