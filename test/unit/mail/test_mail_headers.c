@@ -48,6 +48,25 @@ static void writes_groups(void **state)
 			    "To: undisclosed-recipients:;");
 }
 
+/* The same recipients, another header: another job. */
+static void tells_jobs_apart_by_their_groups(void **state)
+{
+	unsigned char without[DIGEST_SHA256_BYTES], with[DIGEST_SHA256_BYTES];
+
+	(void)state;
+	TO("\"a@b.c\",\"d@e.f\"");
+	memcpy(without, job.digest, sizeof(without));
+	TO("\"T: a@b.c;\",\"d@e.f\"");
+	memcpy(with, job.digest, sizeof(with));
+	assert_memory_not_equal(with, without, sizeof(with));
+	TO("\"T: a@b.c, d@e.f;\"");
+	assert_memory_not_equal(with, job.digest, sizeof(with));
+	TO("\"U: a@b.c;\",\"d@e.f\"");
+	assert_memory_not_equal(with, job.digest, sizeof(with));
+	TO("\"T : a@b.c;\",\"d@e.f\"");
+	assert_memory_equal(with, job.digest, sizeof(with));
+}
+
 static void writes_long_names_and_addresses(void **state)
 {
 	const char *to;
@@ -183,6 +202,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(writes_groups),
+		cmocka_unit_test(tells_jobs_apart_by_their_groups),
 		cmocka_unit_test(writes_long_names_and_addresses),
 		cmocka_unit_test(writes_structured_headers),
 		cmocka_unit_test(refuses_what_cannot_be_written),
