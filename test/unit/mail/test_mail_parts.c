@@ -171,6 +171,11 @@ static void writes_file_names(void **state)
 		" filename*0*=UTF-8''%F0%9F%98%80%F0%9F%98%80%F0%9F%98%80%F0%9F%98%80;\r\n"
 		" filename*1*=%F0%9F%98%80%F0%9F%98%80%F0%9F%98%80%F0%9F%98%80;\r\n"
 		" filename*2*=%F0%9F%98%80%F0%9F%98%80%F0%9F%98%80");
+	/* a character is not split between two lines, wherever it begins */
+	assert_non_null(strstr(
+		named("aaa\xf0\x9f\x98\x80\xf0\x9f\x98\x80\xf0\x9f\x98\x80\xf0\x9f\x98\x80\xf0\x9f\x98\x80"),
+		"\r\n filename*0*=UTF-8''aaa%F0%9F%98%80%F0%9F%98%80%F0%9F%98%80%F0%9F%98%80;\r\n"
+		" filename*1*=%F0%9F%98%80"));
 }
 
 static void keeps_files_byte_by_byte(void **state)
