@@ -58,9 +58,10 @@ int smtp_auth_next(struct smtp_exchange *x, const struct smtp_login *login, stru
 /* SCRAM-SHA-256 (RFC 5802, RFC 7677), messages in and out without base64. Without channel binding and authzid. Of
  * SASLprep (RFC 4013) only what concerns ASCII is done: control bytes are refused. Beyond ASCII names and passwords
  * go as they are in UTF-8: whoever uses compatibility forms in them must write them as the server stores them. */
-#define SMTP_SCRAM_ITERATIONS_MIN 4096 /* RFC 7677 section 4. Fewer would make a stolen proof cheap to try */
-#define SMTP_SCRAM_ITERATIONS_MAX                                                                            \
-	600000 /* some seconds of a small processor, which any server could ask for */
+/* RFC 7677 section 4: fewer would make a proof that was stolen cheap to try passwords on. */
+#define SMTP_SCRAM_ITERATIONS_MIN 4096
+/* Some seconds of a small processor, which any server could ask for. */
+#define SMTP_SCRAM_ITERATIONS_MAX 600000
 bool smtp_scram_can(const struct smtp_login *login);
 void smtp_scram_first(struct buf *out, const struct smtp_exchange *x, const struct smtp_login *login);
 /* Reads the server's first message, appends the client's final one, keeps in x what the server must prove. */
