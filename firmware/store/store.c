@@ -215,6 +215,34 @@ static int op_run(struct store *s, struct store_op *op)
 	return ERR_INTERNAL;
 }
 
+/* ---- ends that are gathered ---- */
+
+/* Nobody waits for the answer: the end of an attempt that was handed in to be called back. */
+static bool is_end(const struct store_op *op)
+{
+	return op->verb == STORE_FINISH && op->done;
+}
+
+/* Under the lock: few ends wait, and nothing else. */
+static bool only_ends(const struct store *s)
+{
+	size_t count = 0;
+
+	for (const struct store_op *op = s->head; op; op = op->next) {
+		if (!is_end(op) || ++count >= STORE_GATHER_OPS) return false;
+	}
+	return count > 0 && !s->stopping;
+}
+
+/* Under the lock, which is given away: ends that come one by one, from servers far away, share a commit. */
+static void gather(struct store *s)
+{
+	int64_t until_ms = hal_clock_in(STORE_GATHER_MS);
+
+	while (only_ends(s) && hal_cond_wait(&s->more, &s->lock, until_ms) == 0) {
+	}
+}
+
 static void append(struct store *s, struct store_op *op)
 {
 	op->next = NULL;
@@ -494,6 +522,7 @@ static void thread_main(void *arg)
 		hal_mutex_lock(&s->lock);
 		while (!s->head && !s->stopping)
 			hal_cond_wait(&s->more, &s->lock, HAL_FOREVER);
+		gather(s);
 		if (!s->head) break;
 		bool fresh_config = s->reconfigured;
 		take_group(s, &the_group);

@@ -5,7 +5,8 @@
  * memory of the caller) and either waits (store_do) or is called back (store_submit). The thread takes all
  * operations that are waiting, runs them in one transaction, commits once (one sync with durability full),
  * and only then answers: many submissions and finishes share one sync. Reads are answered as soon as they
- * ran. An operation that fails alone fails alone: the group is rolled back and its members run again one by
+ * ran. Ends of attempts that are to be called back wait for others for at most 10 ms, as long as nothing else is
+ * asked for. An operation that fails alone fails alone: the group is rolled back and its members run again one by
  * one.
  *
  * States on flash are pending, completed, failed. `processing` is a claim, held in memory with the worker

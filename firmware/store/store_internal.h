@@ -25,6 +25,8 @@
 #define STORE_STACK_BYTES (128 * 1024)
 #define STORE_GROUP_OPS   STORE_GROUP_OPS_MAX
 #define STORE_GROUP_BYTES LIMIT_store_group_bytes
+#define STORE_GATHER_MS   10 /* so long ends wait for others, unless there are so many or somebody waits */
+#define STORE_GATHER_OPS  16
 #define STORE_CLAIMS      LIMIT_store_claims
 #define STORE_HOLDS       LIMIT_store_holds
 #define STORE_WAL_PAGES   256 /* checkpoint when the WAL has so many */

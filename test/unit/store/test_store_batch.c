@@ -440,6 +440,98 @@ static void test_claim_does_not_wait_for_the_commit(void **state)
 	assert_int_equal(claim_syncs + 1, syncs_at[0]);
 }
 
+/* ---- ends are gathered ---- */
+
+static struct store_finish ends[CAP];
+static int64_t ended_at[CAP];
+
+static void end_noted(struct store_op *op)
+{
+	size_t i = (size_t)((struct store_finish *)(void *)op - ends);
+
+	assert_int_equal(op->rc, 0);
+	ended_at[i] = hal_clock_mono_ms();
+	noted(op);
+}
+
+static void make_ends(size_t count)
+{
+	char name[16];
+
+	answered = 0;
+	for (size_t i = 0; i < count; i++) {
+		sprintf(name, "end-%zu", i);
+		accept_sized(name, 100);
+	}
+	assert_int_equal(claim_some(count, sizeof src), count);
+	for (size_t i = 0; i < count; i++) {
+		store_finish_init(&ends[i]);
+		ends[i].id = claimed[i].id;
+		ends[i].state = JOB_COMPLETED;
+		ends[i].counted = true;
+		ends[i].started_ms = ends[i].ended_ms = hal_clock_wall_ms(NULL);
+		ends[i].op.done = end_noted;
+	}
+}
+
+static void await_ends(size_t count)
+{
+	while (answered < count)
+		hal_clock_sleep_until(hal_clock_in(1));
+}
+
+static void test_ends_wait_for_each_other(void **state)
+{
+	(void)state;
+	make_ends(3);
+	int64_t start = hal_clock_mono_ms();
+	for (size_t i = 0; i < 3; i++) {
+		store_submit(s, &ends[i].op);
+		hal_clock_sleep_until(hal_clock_in(3));
+	}
+	await_ends(3);
+	assert_int_equal(syncs_at[1], syncs_at[0]);
+	assert_int_equal(syncs_at[2], syncs_at[0]);
+	/* and not for ever */
+	assert_true(ended_at[0] >= start + 5 && ended_at[2] <= start + 20);
+}
+
+static void test_ends_do_not_wait_when_somebody_asks(void **state)
+{
+	(void)state;
+	make_ends(1);
+	int64_t start = hal_clock_mono_ms();
+	store_submit(s, &ends[0].op);
+	assert_int_equal(kit_status(s).count[JOB_COMPLETED], 1);
+	assert_int_equal(answered, 1);
+	assert_true(ended_at[0] < start + 3);
+}
+
+static void test_enough_ends_do_not_wait(void **state)
+{
+	(void)state;
+	make_ends(CAP);
+	int64_t start = hal_clock_mono_ms();
+	for (size_t i = 0; i < CAP; i++)
+		store_submit(s, &ends[i].op);
+	await_ends(CAP);
+	for (size_t i = 0; i < CAP; i++)
+		assert_true(ended_at[i] < start + 3);
+}
+
+static void test_ends_do_not_wait_at_the_stop(void **state)
+{
+	(void)state;
+	make_ends(2);
+	int64_t start = hal_clock_mono_ms();
+	store_submit(s, &ends[0].op);
+	store_submit(s, &ends[1].op);
+	store_close(s);
+	s = NULL;
+	assert_int_equal(answered, 2);
+	assert_true(ended_at[1] < start + 3);
+}
+
 static void closer(void *arg)
 {
 	store_close(arg);
@@ -479,6 +571,10 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_one_group, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_more_than_a_group, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_claim_does_not_wait_for_the_commit, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_ends_wait_for_each_other, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_ends_do_not_wait_when_somebody_asks, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_enough_ends_do_not_wait, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_ends_do_not_wait_at_the_stop, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_stopping, setup, teardown),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
