@@ -1,4 +1,5 @@
-/* Content and the wire: whatever bytes a mail has, a strict server gets one mail, in its canonical form. */
+/* Content and the wire: whatever bytes a mail has, a strict server gets one mail, in its canonical form: by DATA, and
+ * by BDAT. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdint.h>
@@ -51,6 +52,23 @@ static void send_and_compare(size_t len, size_t chunk)
 			 kit.peer.content_len, want);
 }
 
+static const char *const caps[] = {"", "PIPELINING,CHUNKING"};
+
+static void begin(int by_bdat)
+{
+	kit_plain();
+	kit.peer.caps = caps[by_bdat];
+	assert_int_equal(kit_open(), 0);
+}
+
+static void end(int by_bdat)
+{
+	assert_true(kit.peer.taken_count > 0);
+	for (unsigned i = 0; i < kit.peer.taken_count; i++)
+		assert_int_equal(kit.peer.taken[i].by_bdat, by_bdat);
+	kit_end();
+}
+
 static void combination(unsigned n, unsigned count, char *out)
 {
 	for (unsigned i = 0; i < count; i++, n /= 4)
@@ -58,31 +76,36 @@ static void combination(unsigned n, unsigned count, char *out)
 }
 
 /* All combinations of up to 5 bytes alone, in chunks of every size. */
-static void test_short(void **state)
+static void short_as(int by_bdat)
 {
-	(void)state;
-	kit_plain();
-	assert_int_equal(kit_open(), 0);
+	begin(by_bdat);
 	for (unsigned count = 0; count <= 5; count++)
 		for (unsigned n = 0; n < 1u << 2 * count; n++) {
 			combination(n, count, content);
 			for (size_t chunk = 0; chunk <= (count < 3 ? count : 3); chunk++)
 				send_and_compare(count, chunk);
 		}
-	kit_end();
+	end(by_bdat);
+}
+
+static void test_short(void **state)
+{
+	(void)state;
+	short_as(0);
+	short_as(1);
 }
 
 /* All combinations of 3 bytes across the borders of the chunk that is read and of the buffer that is sent,
  * with something behind that would be commands if the mail ended there. */
-static void test_borders(void **state)
+static void borders_as(int by_bdat)
 {
 	static const char behind[] = "b\r\n.\nMAIL FROM:<evil@example.com>\r\n.\r\r\nRSET\n.\r\n\n.\n";
-	static const size_t borders[] = {1024, SMTP_OUT_BYTES, 2 * SMTP_OUT_BYTES};
+	/* Of what is read, of a chunk, of the buffer, and of two. */
+	static const size_t borders[] = {4096, SMTP_OUT_BYTES - 29, SMTP_OUT_BYTES, 2 * SMTP_OUT_BYTES - 58,
+					 2 * SMTP_OUT_BYTES};
 
-	(void)state;
-	kit_plain();
-	assert_int_equal(kit_open(), 0);
-	for (size_t b = 0; b < 3; b++)
+	begin(by_bdat);
+	for (size_t b = 0; b < 5; b++)
 		for (size_t at = borders[b] - 8; at <= borders[b] + 1; at++)
 			for (unsigned n = 0; n < 64; n++) {
 				memset(content, 'x', at);
@@ -91,15 +114,20 @@ static void test_borders(void **state)
 				send_and_compare(at + 3 + sizeof(behind) - 1, 0);
 				send_and_compare(at + 3, 0);
 			}
-	kit_end();
+	end(by_bdat);
+}
+
+static void test_borders(void **state)
+{
+	(void)state;
+	borders_as(0);
+	borders_as(1);
 }
 
 /* Every byte value, and content that is all dots or all line ends: the most that stuffing adds. */
-static void test_bytes(void **state)
+static void bytes_as(int by_bdat)
 {
-	(void)state;
-	kit_plain();
-	assert_int_equal(kit_open(), 0);
+	begin(by_bdat);
 	for (size_t i = 0; i < 2048; i++)
 		content[i] = (char)i;
 	send_and_compare(2048, 0);
@@ -111,7 +139,14 @@ static void test_bytes(void **state)
 	for (size_t i = 0; i < 12000; i++)
 		content[i] = i % 2 == 0 ? '\n' : '.';
 	send_and_compare(12000, 0);
-	kit_end();
+	end(by_bdat);
+}
+
+static void test_bytes(void **state)
+{
+	(void)state;
+	bytes_as(0);
+	bytes_as(1);
 }
 
 int main(void)

@@ -1,10 +1,12 @@
 /* Any bytes as an SMTP server, against the whole client: never a crash, nothing but whole lines goes out, and
- * no mail is called sent unless its final dot left and a 2yz came behind it.
+ * no mail is called sent unless its content left to the end and a 2yz came behind that, or uncertain unless it left;
+ * each mail given is written and done once, in order.
  *
- * The first byte: TLS mode, pieces, how the stream ends. The rest is what the server says, in turns that
+ * The first byte: TLS mode, pieces, how the stream ends, how many mails may be in flight. The rest is what the server says, in turns that
  * begin with byte 0xff: the next turn is heard when the client has spoken again. Some bytes stand for whole
  * replies, so that the fuzzer comes far without knowing the protocol. */
 #include <stdint.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -12,15 +14,20 @@
 #include "hal_clock.h"
 #include "smtp/smtp.h"
 
+#define MAILS 4
+
 struct server {
 	struct hal_stream stream;
 	const uint8_t *at, *end;
 	size_t piece;
-	int last;        /* what comes behind the last byte */
-	bool dot_out;    /* the final dot has left ... */
-	bool yes_behind; /* ... and behind it there was a '2' to be read */
-	char tail[5];    /* the last bytes that the client sent */
-	bool tls;        /* bytes are records from here */
+	int last;      /* what comes behind the last byte */
+	char line[64]; /* that the client is sending */
+	size_t line_len;
+	bool by_bdat;           /* the content that comes next is a last chunk */
+	unsigned content;       /* the mail whose last line was seen, from 1; 0: none */
+	bool end_out[MAILS];    /* its content has left to the end ... */
+	bool yes_behind[MAILS]; /* ... and behind it there was a '2' to be read */
+	bool tls;               /* bytes are records from here */
 };
 
 static size_t expand(const uint8_t *data, size_t size, uint8_t *out, size_t cap)
@@ -37,6 +44,9 @@ static size_t expand(const uint8_t *data, size_t size, uint8_t *out, size_t cap)
 		"421 bye\r\n",
 		"250 2.0.0 Ok: queued as 12345\r\n",
 		"334 VXNlcm5hbWU6\r\n",
+		"250-peer\r\n250-PIPELINING\r\n250-CHUNKING\r\n250-DSN\r\n250 SIZE\r\n",
+		"503 5.5.1 MAIL first\r\n250 ok\r\n250 ok\r\n250 ok\r\n",
+		"250 ok\r\n250 ok\r\n250 ok\r\n354 go on\r\n",
 	};
 	size_t n = 0;
 
@@ -56,6 +66,22 @@ static bool has_byte(const struct server *v)
 	return v->at < v->end && *v->at != 0xff;
 }
 
+/* A whole line from the client: which mail's content has come to its end by it. Each has a last line of its own. */
+static void heard(struct server *v)
+{
+	const char *line = v->line;
+
+	if (v->line_len >= 4 && memcmp(line, "DATA", 4) == 0) v->by_bdat = false;
+	if (v->line_len >= 4 && memcmp(line, "BDAT", 4) == 0) v->by_bdat = true;
+	if (v->line_len == 6 && memcmp(line, "end ", 4) == 0) {
+		v->content = (unsigned)(line[4] - '0');
+		if (v->by_bdat) v->end_out[v->content - 1] = true;
+	} else if (v->line_len == 2 && line[0] == '.' && !v->by_bdat && v->content > 0) {
+		v->end_out[v->content - 1] = true;
+	}
+	v->line_len = 0;
+}
+
 static int server_send(struct hal_stream *s, const void *bytes, size_t len, int64_t deadline_ms)
 {
 	struct server *v = (struct server *)(void *)s;
@@ -63,13 +89,19 @@ static int server_send(struct hal_stream *s, const void *bytes, size_t len, int6
 
 	(void)deadline_ms;
 	if (len > v->piece * 64) len = v->piece * 64;
-	for (size_t i = 0; i < len; i++) {
+	for (size_t i = 0; i < len && !v->tls; i++) {
+		bool cr = v->line_len > 0 && v->line[v->line_len - 1] == '\r';
+
 		/* Whole lines only: a CR has its LF, an LF its CR. */
-		if (!v->tls && (p[i] == '\n') != (v->tail[4] == '\r')) abort();
-		memmove(v->tail, v->tail + 1, 4);
-		v->tail[4] = p[i];
-		if (memcmp(v->tail, "\r\n.\r\n", 5) == 0) v->dot_out = true;
-		if (!v->tls && memcmp(v->tail, "TLS\r\n", 5) == 0) v->tls = true;
+		if ((p[i] == '\n') != cr) abort();
+		if (p[i] == '\n') {
+			if (v->line_len == 9 && memcmp(v->line, "STARTTLS", 8) == 0) v->tls = true;
+			heard(v);
+		} else if (v->line_len < sizeof(v->line)) {
+			v->line[v->line_len++] = p[i];
+		} else {
+			v->line[sizeof(v->line) - 1] = p[i];
+		}
 	}
 	if (!has_byte(v) && v->at < v->end) v->at++;
 	return (int)len;
@@ -82,7 +114,8 @@ static int server_recv(struct hal_stream *s, void *bytes, size_t cap, int64_t de
 
 	(void)deadline_ms;
 	while (n < cap && n < v->piece && has_byte(v)) {
-		v->yes_behind |= v->dot_out && *v->at == '2';
+		for (unsigned i = 0; i < MAILS; i++)
+			v->yes_behind[i] |= v->end_out[i] && *v->at == '2';
 		((uint8_t *)bytes)[n++] = *v->at++;
 	}
 	return n > 0 ? (int)n : v->last;
@@ -102,21 +135,91 @@ static void server_nothing(struct hal_stream *s)
 static const struct hal_stream_ops ops = {server_send, server_recv, server_poll, server_nothing,
 					  server_nothing};
 
+struct one {
+	struct smtp_mail mail;
+	struct smtp_rcpt rcpts[3];
+	char text[48];
+	size_t at;
+	bool written, done;
+};
+
+struct run {
+	struct one mails[MAILS];
+	unsigned given, done;
+	bool large; /* the second is more than a chunk */
+};
+
 static int body_read(void *arg, char *bytes, size_t cap)
 {
-	static const char text[] = "Subject: x\n\n.\n..\r.\r\n.";
-	size_t *at = arg, len = sizeof(text) - 1 - *at;
+	struct one *one = arg;
+	size_t len = strlen(one->text) - one->at;
 
+	if (one->written) abort();
 	len = len > cap ? cap : len;
-	memcpy(bytes, text + *at, len);
-	*at += len;
+	memcpy(bytes, one->text + one->at, len);
+	one->at += len;
 	return (int)len;
 }
 
 static int body_rewind(void *arg)
 {
-	*(size_t *)arg = 0;
+	((struct one *)arg)->at = 0;
 	return 0;
+}
+
+/* So many times "x\n" before the text. */
+static int large_read(void *arg, char *bytes, size_t cap)
+{
+	struct one *one = arg;
+
+	if (one->mail.size <= 0 || cap < 2) return body_read(arg, bytes, cap);
+	one->mail.size -= 2;
+	memcpy(bytes, "x\n", 2);
+	return 2;
+}
+
+static struct smtp_mail *next_mail(void *arg)
+{
+	struct run *run = arg;
+
+	if (run->given == MAILS) return NULL;
+	struct one *one = &run->mails[run->given];
+	snprintf(one->text, sizeof(one->text), "Subject: x\n\n.\n..\r.\r\n.end\nend %u", ++run->given);
+	one->rcpts[0].addr = STR("a@example.org");
+	one->rcpts[1].addr = STR("b\xc3\xa4@example.org");
+	one->rcpts[2] = (struct smtp_rcpt){.addr = STR("c@example.org"), .skip = true};
+	one->mail = (struct smtp_mail){.from = STR("s@example.com"),
+				       .rcpts = one->rcpts,
+				       .rcpt_count = 3,
+				       .size = 30,
+				       .body_8bit = true,
+				       .body = {body_read, body_rewind, one},
+				       .alone = run->given == 3,
+				       .owner = one};
+	if (run->given == 2 && run->large) {
+		one->mail.size = 30000;
+		one->mail.body.read = large_read;
+	}
+	return &one->mail;
+}
+
+static void mail_written(void *arg, struct smtp_mail *mail)
+{
+	struct one *one = mail->owner;
+
+	(void)arg;
+	if (one->written || one->done) abort();
+	one->written = true;
+}
+
+static void mail_done(void *arg, struct smtp_mail *mail)
+{
+	struct run *run = arg;
+	struct one *one = mail->owner;
+
+	if (!one->written || one->done || one != &run->mails[run->done]) abort();
+	one->done = true;
+	run->done++;
 }
 
 static void note(void *arg, const struct smtp_mail *mail, enum smtp_note kind, enum smtp_command command,
@@ -129,29 +232,32 @@ static void note(void *arg, const struct smtp_mail *mail, enum smtp_note kind, e
 		*(unsigned *)arg += (unsigned char)text.ptr[i];
 }
 
-static void send_one(struct smtp *s, struct server *v)
+static void send_run(struct smtp *s, struct server *v, bool large)
 {
-	struct smtp_rcpt rcpts[3] = {{.addr = STR("a@example.org")},
-				     {.addr = STR("b\xc3\xa4@example.org")},
-				     {.addr = STR("c@example.org"), .skip = true}};
-	size_t at = 0;
-	struct smtp_mail mail = {.from = STR("s@example.com"),
-				 .rcpts = rcpts,
-				 .rcpt_count = 3,
-				 .size = 30,
-				 .body_8bit = true,
-				 .body = {body_read, body_rewind, &at}};
+	static struct run run;
+	struct smtp_supply supply = {next_mail, mail_done, mail_written, &run};
 
-	v->dot_out = v->yes_behind = false;
-	smtp_send(s, &mail, hal_clock_in(1000));
-	for (int i = 0; i < 2; i++) {
-		if (rcpts[i].verdict.class == SMTP_NONE) abort();
-		if (!v->tls && rcpts[i].verdict.class == SMTP_SENT && !(v->dot_out && v->yes_behind)) abort();
-		if (!v->tls && rcpts[i].verdict.class == SMTP_UNCERTAIN && !v->dot_out) abort();
-		if (strlen(rcpts[i].verdict.reply.text) >= SMTP_TEXT_MAX) abort();
+	memset(&run, 0, sizeof(run));
+	run.large = large;
+	memset(v->end_out, 0, sizeof(v->end_out));
+	memset(v->yes_behind, 0, sizeof(v->yes_behind));
+	v->content = 0;
+	int rc = smtp_run(s, &supply, hal_clock_in(1000));
+	if (run.done != run.given || (rc == 0) != smtp_ready(s) || (rc == 0 && run.given < MAILS)) abort();
+	for (unsigned m = 0; m < run.given; m++) {
+		const struct one *one = &run.mails[m];
+
+		for (int i = 0; i < 2; i++) {
+			enum smtp_class class = one->rcpts[i].verdict.class;
+
+			if (class == SMTP_NONE) abort();
+			if (!v->tls && class == SMTP_SENT && !(v->end_out[m] && v->yes_behind[m])) abort();
+			if (!v->tls && class == SMTP_UNCERTAIN && !v->end_out[m]) abort();
+			if (strlen(one->rcpts[i].verdict.reply.text) >= SMTP_TEXT_MAX) abort();
+		}
+		if (one->rcpts[2].verdict.class != SMTP_NONE) abort();
+		(void)smtp_queue_id(&one->mail.verdict.reply);
 	}
-	if (rcpts[2].verdict.class != SMTP_NONE) abort();
-	(void)smtp_queue_id(&mail.verdict.reply);
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
@@ -179,6 +285,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		.username = (data[0] & 8) != 0 ? "user" : NULL,
 		.password = "password",
 		.helo = "gw",
+		.depth = data[0] / 64 * 2, /* 0, 2, 4, 6 */
 		.note = note,
 		.note_arg = &sum,
 	};
@@ -194,8 +301,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	hal_clock_sleep_until(hal_clock_in(1));
 	smtp_init(&s, &config);
 	if (smtp_open_on(&s, &v.stream, &peer, hal_clock_in(1000)) == 0)
-		for (int i = 0; i < 3 && smtp_ready(&s); i++)
-			send_one(&s, &v);
+		for (int i = 0; i < 2 && smtp_ready(&s); i++)
+			send_run(&s, &v, (data[0] & 4) != 0);
 	smtp_close(&s);
 	return 0;
 }

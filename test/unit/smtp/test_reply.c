@@ -152,6 +152,11 @@ static void test_caps(void **state)
 	smtp_caps_line(&c, STR("STARTTLSX"));
 	smtp_caps_line(&c, STR(""));
 	assert_true(c.eightbit && c.pipelining && !c.starttls);
+	smtp_caps_line(&c, STR("CHUNKINGS"));
+	assert_true(!c.chunking && !c.dsn);
+	smtp_caps_line(&c, STR("chunking"));
+	smtp_caps_line(&c, STR("DSN"));
+	assert_true(c.chunking && c.dsn);
 	smtp_caps_line(&c, STR("AUTH\tPLAIN  XOAUTH2 PLAINX"));
 	assert_int_equal(c.auth, 1u << SMTP_AUTH_PLAIN | 1u << SMTP_AUTH_XOAUTH2);
 	smtp_caps_line(&c, STR("AUTH=LOGIN SCRAM-SHA-256"));
@@ -159,47 +164,67 @@ static void test_caps(void **state)
 					 1u << SMTP_AUTH_SCRAM_SHA_256);
 }
 
-static void test_auth_lines(void **state)
+static void test_command_names(void **state)
 {
-	char text[4096], secret[3000];
+	(void)state;
+	assert_string_equal(smtp_command_name(SMTP_CMD_EHLO), "EHLO");
+	assert_string_equal(smtp_command_name(SMTP_CMD_DOT), ".");
+	assert_string_equal(smtp_command_name(SMTP_CMD_BDAT), "BDAT");
+	assert_string_equal(smtp_command_name(SMTP_CMD_LAST), "BDAT");
+	assert_string_equal(smtp_command_name(SMTP_CMD_QUIT), "QUIT");
+}
+
+static void test_xtext(void **state)
+{
+	char text[16];
 	struct buf b;
-	size_t shown;
 
 	(void)state;
-	/* RFC 4616 section 4 */
 	buf_init(&b, text, sizeof(text));
-	assert_int_equal(smtp_auth_line(&b, SMTP_AUTH_PLAIN, 0, "tim", "tanstaaftanstaaf", &shown), 0);
-	assert_string_equal(text, "AUTH PLAIN AHRpbQB0YW5zdGFhZnRhbnN0YWFm");
-	assert_int_equal(shown, 10);
-	assert_int_equal(smtp_auth_line(&b, SMTP_AUTH_PLAIN, 1, "tim", "tanstaaftanstaaf", &shown),
-			 ERR_PROTOCOL);
-	/* An initial response only while the line is short enough (RFC 4954 section 4). */
-	for (size_t len = 300; len < 500; len++) {
-		memset(secret, 'x', len);
-		secret[len] = '\0';
-		buf_reset(&b);
-		assert_int_equal(smtp_auth_line(&b, SMTP_AUTH_PLAIN, 0, "tim", secret, &shown), 0);
-		assert_true(b.len <= 510);
-		bool all = b.len > 10;
-		assert_int_equal(smtp_auth_line(&b, SMTP_AUTH_PLAIN, 1, "tim", secret, &shown),
-				 all ? ERR_PROTOCOL : 0);
-	}
-	memset(secret, 'x', sizeof(secret) - 1);
-	secret[sizeof(secret) - 1] = '\0';
-	assert_int_equal(smtp_auth_line(&b, SMTP_AUTH_PLAIN, 1, "tim", secret, &shown), ERR_TOO_LARGE);
+	smtp_xtext(&b, STR("a+b=c d~\x7f"));
+	assert_string_equal(text, "a+2Bb+3Dc+20d~");
+	assert_true(b.cut);
 	buf_reset(&b);
-	assert_int_equal(smtp_auth_line(&b, SMTP_AUTH_LOGIN, 2, "tim", "pw", &shown), 0);
-	assert_string_equal(text, "cHc=");
-	assert_int_equal(shown, 0);
-	assert_int_equal(smtp_auth_line(&b, SMTP_AUTH_LOGIN, 3, "tim", "pw", &shown), ERR_PROTOCOL);
+	smtp_xtext(&b, STR("\xc3!"));
+	assert_string_equal(text, "+C3!");
+}
+
+/* In and out in pieces of every size: what comes out does not depend on them. */
+static void test_stuff(void **state)
+{
+	static const char in[] = ".a\r\n..b\n\r.\r\r\n.\n\n.c\r\r.";
+	static const char *const want[] = {"..a\r\n...b\r\n\r\n..\r\n\r\n..\r\n\r\n..c\r\n\r\n..\r\n.\r\n",
+					   ".a\r\n..b\r\n\r\n.\r\n\r\n.\r\n\r\n.c\r\n\r\n.\r\n"};
+	size_t len = sizeof(in) - 1;
+
+	(void)state;
+	for (int plain = 0; plain < 2; plain++)
+		for (size_t piece = 1; piece <= len; piece++)
+			for (size_t cap = 2; cap < 12; cap++) {
+				struct smtp_stuffer t = {.plain = plain != 0};
+				char out[128];
+				size_t n = 0;
+
+				for (size_t at = 0; at < len;) {
+					size_t taken, most = len - at < piece ? len - at : piece;
+
+					n += smtp_stuff(&t, in + at, most, &taken, out + n, cap);
+					assert_true(taken > 0);
+					at += taken;
+				}
+				n += smtp_stuff_end(&t, out + n);
+				assert_int_equal(n, strlen(want[plain]));
+				assert_memory_equal(out, want[plain], n);
+			}
 }
 
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_table),      cmocka_unit_test(test_nul_and_length),
-		cmocka_unit_test(test_queue_id),   cmocka_unit_test(test_caps),
-		cmocka_unit_test(test_auth_lines),
+		cmocka_unit_test(test_table),         cmocka_unit_test(test_nul_and_length),
+		cmocka_unit_test(test_queue_id),      cmocka_unit_test(test_caps),
+		cmocka_unit_test(test_command_names), cmocka_unit_test(test_xtext),
+		cmocka_unit_test(test_stuff),
 	};
 
 	return cmocka_run_group_tests_name("smtp reply", tests, NULL, NULL);
