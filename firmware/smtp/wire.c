@@ -112,10 +112,25 @@ static int64_t deadline_in(const struct smtp *s, int64_t limit_ms)
 	return own < s->deadline ? own : s->deadline;
 }
 
+/* True when more replies are here than commands have left: what leaves next must not be taken for answered. */
+static bool has_extra_reply(const struct smtp *s)
+{
+	const char *at = s->line.ptr + s->line.at, *end = s->line.ptr + s->line.have, *lf;
+	size_t replies = 0, left = 0;
+
+	if (at == end || s->flight_count == 0) return false;
+	for (; (lf = memchr(at, '\n', (size_t)(end - at))) != NULL; at = lf + 1)
+		replies += lf - at < 4 || at[3] != '-';
+	while (left < s->due_count && wire_has_left(s, s->due[(s->due_first + left) % SMTP_DUE_MAX].end_at))
+		left++;
+	return replies > left;
+}
+
 int wire_flush(struct smtp *s, int64_t limit_ms, bool *whole)
 {
 	size_t sent = 0;
 
+	if (s->send_err == 0 && has_extra_reply(s)) s->send_err = ERR_PROTOCOL;
 	if (s->out_len > 0 && s->send_err == 0) {
 		int rc = net_send_all(s->stream, s->out, s->out_len, deadline_in(s, limit_ms), &sent);
 		if (rc < 0) s->send_err = rc;

@@ -45,7 +45,7 @@ uint64_t wire_next_at(const struct smtp *s);
 bool wire_has_left(const struct smtp *s, uint64_t at);
 
 /* Sends what waits. *whole (may be NULL): all of it left, to the last byte. After a failure nothing more is
- * sent over this connection. Errors: of hal_stream. */
+ * sent over this connection. Errors: of hal_stream; ERR_PROTOCOL: there is a reply too many. */
 int wire_flush(struct smtp *s, int64_t limit_ms, bool *whole);
 
 /* Takes the reply that is due next off the queue; it is in s->reply. Before it waits, it sends what waits.

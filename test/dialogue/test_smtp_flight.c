@@ -258,6 +258,14 @@ static void test_chunk_as_commands(void **state)
 	kit_end();
 }
 
+static char large[200000];
+
+static void fill_large(void)
+{
+	for (size_t i = 0; i < sizeof(large); i++)
+		large[i] = "a line of text.\r\n"[i % 17];
+}
+
 /* A reply too many, or too early, is never taken for a final one. */
 static void test_extra_reply(void **state)
 {
@@ -288,17 +296,22 @@ static void test_extra_reply(void **state)
 		if (kit.many_given > 2) assert_int_not_equal(kit.many[2].mail.verdict.class, SMTP_SENT);
 		kit_end();
 	}
+	/* They are here before the content has left: they are not for it. */
+	begin(BOTH, 8);
+	kit.peer.scripts[0] = (struct smtp_peer_script){
+		0, PEER_RSET, "250 a\r\n250 b\r\n250 c\r\n250 d\r\n250 e\r\n250 f\r\n250 g"};
+	kit_many(1, 1, 0);
+	kit.many[0].body.bytes = large;
+	kit.many[0].body.len = 30000;
+	kit.many[0].mail.size = 30000;
+	fill_large();
+	assert_int_equal(kit_open(), 0);
+	assert_int_equal(kit_run(), ERR_PROTOCOL);
+	assert_int_equal(kit.many[0].mail.verdict.class, SMTP_TRY);
+	assert_int_equal(kit.peer.taken_count, 0);
 }
 
 /* ---- content by BDAT ---- */
-
-static char large[200000];
-
-static void fill_large(void)
-{
-	for (size_t i = 0; i < sizeof(large); i++)
-		large[i] = "a line of text.\r\n"[i % 17];
-}
 
 static void test_chunks(void **state)
 {

@@ -1,10 +1,10 @@
 /* Any bytes as an SMTP server, against the whole client: never a crash, nothing but whole lines goes out, and
- * no mail is called sent unless its content left to the end and a 2yz came behind that, or uncertain unless it left;
- * each mail given is written and done once, in order.
+ * no mail is called sent unless its content left to the end and a 2yz came behind that, or uncertain unless it
+ * left; each mail given is written and done once, in order.
  *
- * The first byte: TLS mode, pieces, how the stream ends, how many mails may be in flight. The rest is what the server says, in turns that
- * begin with byte 0xff: the next turn is heard when the client has spoken again. Some bytes stand for whole
- * replies, so that the fuzzer comes far without knowing the protocol. */
+ * The first byte: TLS mode, pieces, how the stream ends, how many mails may be in flight. The rest is what the
+ * server says, in turns that begin with byte 0xff: the next turn is heard when the client has spoken again. Some
+ * bytes stand for whole replies, so that the fuzzer comes far without knowing the protocol. */
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
