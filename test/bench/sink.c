@@ -254,23 +254,34 @@ static void conn_read(struct conn *c)
 
 /* ---- The one who asks ---- */
 
+static void put_count(const char *name, uint64_t n)
+{
+	printf("\"%s\":%llu,", name, (unsigned long long)n);
+}
+
 static void print_stats(void)
 {
-	printf("{\"mails\":%llu,\"distinct\":%llu,\"doubled\":%llu,\"most_of_one\":%llu,\"bytes\":%llu,"
-	       "\"smallest\":%llu,"
-	       "\"largest\":%llu,\"recipients\":%llu,",
-	       (unsigned long long)stats.mails, (unsigned long long)stats.distinct,
-	       (unsigned long long)stats.doubled, (unsigned long long)stats.most_of_one,
-	       (unsigned long long)stats.bytes, (unsigned long long)stats.smallest,
-	       (unsigned long long)stats.largest, (unsigned long long)stats.recipients);
-	printf("\"wire_bytes\":%llu,\"connections\":%llu,\"open\":%u,\"most_open\":%u,\"commands\":%llu,"
-	       "\"chunks\":%llu,"
-	       "\"trips\":%llu,\"reads\":%llu,\"writes\":%llu,\"first\":%.6f,\"last\":%.6f,\"all\":%.6f,"
-	       "\"violations\":{",
-	       (unsigned long long)stats.wire_bytes, (unsigned long long)stats.connections, stats.open,
-	       stats.most_open, (unsigned long long)stats.commands, (unsigned long long)stats.chunks,
-	       (unsigned long long)stats.trips, (unsigned long long)stats.reads,
-	       (unsigned long long)stats.writes, stats.first, stats.last, stats.all);
+	putchar('{');
+	put_count("mails", stats.mails);
+	put_count("distinct", stats.distinct);
+	put_count("doubled", stats.doubled);
+	put_count("most_of_one", stats.most_of_one);
+	put_count("bytes", stats.bytes);
+	put_count("smallest", stats.smallest);
+	put_count("largest", stats.largest);
+	put_count("recipients", stats.recipients);
+	put_count("wire_bytes", stats.wire_bytes);
+	put_count("connections", stats.connections);
+	put_count("open", stats.open);
+	put_count("most_open", stats.most_open);
+	put_count("commands", stats.commands);
+	put_count("chunks", stats.chunks);
+	put_count("refused_chunks", stats.refused);
+	put_count("trips", stats.trips);
+	put_count("reads", stats.reads);
+	put_count("writes", stats.writes);
+	printf("\"first\":%.6f,\"last\":%.6f,\"all\":%.6f,\"violations\":{", stats.first, stats.last,
+	       stats.all);
 	for (int i = 0, n = 0; i < VIOLATIONS; i++)
 		if (stats.violations[i] > 0)
 			printf("%s\"%s\":%llu", n++ ? "," : "", violation_word[i],

@@ -29,7 +29,8 @@ enum violation {
 extern const char *const violation_word[VIOLATIONS];
 
 struct stats {
-	uint64_t mails, bytes, wire_bytes, connections, commands, trips, reads, writes, chunks, recipients;
+	uint64_t mails, bytes, wire_bytes, connections, commands, trips, reads, writes, chunks, refused,
+		recipients;
 	uint64_t violations[VIOLATIONS];
 	uint64_t distinct, doubled,
 		most_of_one;        /* Message-IDs: different ones, mails too many, of the worst */
@@ -58,6 +59,7 @@ struct conn {
 	bool used, waits_go, closing, writing;
 	bool ehlo, mail, data; /* greeted, in a mail, in its lines up to the dot */
 	bool chunk, last;      /* in a BDAT chunk, in the last one */
+	bool refused;          /* in a chunk that comes without a recipient */
 	size_t left;           /* bytes of the chunk that are still to come */
 	unsigned rcpts;
 	size_t in_len, in_at; /* bytes read, and of them used up */

@@ -59,12 +59,14 @@ static void chunk_bytes(struct conn *c)
 	size_t n = c->in_len - c->in_at;
 
 	if (n > c->left) n = c->left;
-	content_take(&c->content, c->in + c->in_at, n);
+	if (!c->refused) content_take(&c->content, c->in + c->in_at, n);
 	c->in_at += n;
 	c->left -= n;
 	if (c->left > 0) return;
 	c->chunk = false;
-	if (c->last)
+	if (c->refused)
+		reply(c, "503 5.5.1 no recipients\r\n");
+	else if (c->last)
 		mail_end(c);
 	else
 		reply(c, "250 2.0.0 chunk\r\n");
@@ -118,7 +120,9 @@ static void bdat(struct conn *c, const char *line)
 		reply(c, "502 no\r\n");
 		return;
 	}
-	if (c->rcpts == 0) violate(BAD_ORDER);
+	/* No violation: a client may ask so what becomes of a refused chunk. It is discarded (RFC 3030 section 2). */
+	c->refused = c->rcpts == 0;
+	stats.refused += c->refused;
 	c->left = n;
 	c->chunk = true;
 	c->last = is(end, " LAST");

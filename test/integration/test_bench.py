@@ -85,6 +85,15 @@ class SinkTest(unittest.TestCase):
         self.assertEqual((stats["mails"], stats["distinct"], stats["doubled"], stats["chunks"]), (2, 2, 0, 2))
         self.assertEqual(stats["bytes"], len(content(1)) + len(b".dot\r\n") + len(content(2)))
 
+    def test_discards_a_chunk_that_it_refuses(self):
+        sink = self.sink()
+        client = self.client(sink)
+        client.send(chunk(b"QUIT\r\n", False) + b"RSET\r\n" + MAIL + chunk(content(1)))
+        self.assertEqual(client.codes(5), [503, 250, 250, 250, 250])
+        stats = sink.stats()
+        self.assertEqual((stats["mails"], stats["refused_chunks"], stats["bytes"]), (1, 1, len(content(1))))
+        self.assertEqual(stats["violations"], {})
+
     def test_a_mail_cut_at_any_byte_is_the_same_mail(self):
         sink = self.sink()
         client = self.client(sink)
