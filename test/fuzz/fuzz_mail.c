@@ -97,6 +97,16 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
 		parts[i] = (struct mail_part){.role = MAIL_BODY,
 					      .type = i ? "text/html" : "text/plain",
 					      .source = mail_source_memory(&contents[i], bodies[i])};
+	/* the second one may be a file, or a message inside */
+	if (flags & 64) {
+		parts[1].role = MAIL_ATTACHED;
+		parts[1].type = flags & 128 ? "message/rfc822" : "text/plain";
+		parts[1].name = take_text(&in, MAIL_NAME_BYTES_MAX);
+		if (parts[1].name.len && memchr(parts[1].name.ptr, '\t', parts[1].name.len))
+			parts[1].name = STR("\xc3\xbc.txt");
+		bodies[1] = (struct str){(const char *)in.at, (size_t)(in.end - in.at)};
+		parts[1].source = mail_source_memory(&contents[1], bodies[1]);
+	}
 	struct mail_input input = {.job = &job,
 				   .provider_from = &provider,
 				   .from_override = flags & 4 ? &provider : NULL,
