@@ -9,13 +9,8 @@
 #define RETRY_LAST_MS  30000
 #define TRIES_ALONE    4
 
-struct group {
-	struct store_op *ops[STORE_GROUP_OPS]; /* NULL: answered */
-	size_t count;
-};
-
 static struct store the_store;
-static struct group the_group;
+static struct store_group the_group;
 
 int store_progress(struct store *s)
 {
@@ -215,45 +210,6 @@ static int op_run(struct store *s, struct store_op *op)
 	return ERR_INTERNAL;
 }
 
-/* ---- ends that are gathered ---- */
-
-/* Nobody waits for the answer: the end of an attempt that was handed in to be called back. */
-static bool is_end(const struct store_op *op)
-{
-	return op->verb == STORE_FINISH && op->done;
-}
-
-/* Under the lock: few ends wait, and nothing else. */
-static bool only_ends(const struct store *s)
-{
-	size_t count = 0;
-
-	for (const struct store_op *op = s->head; op; op = op->next) {
-		if (!is_end(op) || ++count >= STORE_GATHER_OPS) return false;
-	}
-	return count > 0 && !s->stopping;
-}
-
-/* Under the lock, which is given away: ends that come one by one, from servers far away, share a commit. */
-static void gather(struct store *s)
-{
-	int64_t until_ms = hal_clock_in(STORE_GATHER_MS);
-
-	while (only_ends(s) && hal_cond_wait(&s->more, &s->lock, until_ms) == 0) {
-	}
-}
-
-static void append(struct store *s, struct store_op *op)
-{
-	op->next = NULL;
-	op->joined = false;
-	if (s->tail)
-		s->tail->next = op;
-	else
-		s->head = op;
-	s->tail = op;
-}
-
 /* Where an operation that goes on with the next call stands: known only now, for a group that is rolled back
  * runs again. */
 static void op_settle(struct store_op *op)
@@ -279,7 +235,7 @@ static void answer(struct store *s, struct store_op **slot)
 	}
 	hal_mutex_lock(&s->lock);
 	if (op->rc == STORE_AGAIN) {
-		append(s, op);
+		store_queue_append(s, op);
 	} else {
 		op->finished = true;
 		hal_cond_broadcast(&s->answered);
@@ -287,7 +243,7 @@ static void answer(struct store *s, struct store_op **slot)
 	hal_mutex_unlock(&s->lock);
 }
 
-static void answer_all(struct store *s, struct group *g)
+static void answer_all(struct store *s, struct store_group *g)
 {
 	bool wake = false;
 
@@ -298,7 +254,7 @@ static void answer_all(struct store *s, struct group *g)
 		if (!op || (op->rc != STORE_AGAIN && op->done)) continue;
 		g->ops[i] = NULL;
 		if (op->rc == STORE_AGAIN) {
-			append(s, op);
+			store_queue_append(s, op);
 		} else {
 			op->finished = true;
 			wake = true;
@@ -326,7 +282,7 @@ static void undo(struct store *s, bool unsure)
 /* Runs members from..to in one transaction; on success all are answered. After an error nothing has happened,
  * those that only read may be answered, and *unsure says that the error came from the commit: it may be on
  * flash after all. */
-static int run_together(struct store *s, struct group *g, size_t from, size_t to, bool *unsure)
+static int run_together(struct store *s, struct store_group *g, size_t from, size_t to, bool *unsure)
 {
 	int rc = 0;
 
@@ -369,7 +325,7 @@ failed:
 	return rc;
 }
 
-static void run_alone(struct store *s, struct group *g, size_t i)
+static void run_alone(struct store *s, struct store_group *g, size_t i)
 {
 	bool unsure = false, again = true;
 	int rc = 0;
@@ -403,7 +359,7 @@ static bool is_writable_again(struct store *s)
 }
 
 /* Only what needs no database. */
-static void run_broken(struct store *s, struct group *g)
+static void run_broken(struct store *s, struct store_group *g)
 {
 	for (size_t i = 0; i < g->count; i++) {
 		struct store_op *op = g->ops[i];
@@ -415,7 +371,7 @@ static void run_broken(struct store *s, struct group *g)
 	}
 }
 
-static void run_group(struct store *s, struct group *g)
+static void run_group(struct store *s, struct store_group *g)
 {
 	bool unsure;
 
@@ -443,71 +399,6 @@ static void run_group(struct store *s, struct group *g)
 	}
 }
 
-static size_t op_bytes(const struct store_op *op)
-{
-	size_t bytes = 0;
-
-	if (op->verb != STORE_ACCEPT) return 0;
-	for (const struct store_accept *a = (const struct store_accept *)(const void *)op; a; a = a->with)
-		bytes += a->src.len;
-	return bytes;
-}
-
-/* How many were handed in together, beginning with this one. */
-static size_t batch_of(const struct store_op *op, size_t *bytes)
-{
-	size_t count = 0;
-
-	*bytes = 0;
-	do {
-		*bytes += op_bytes(op);
-		count++;
-		op = op->next;
-	} while (op && op->joined);
-	return count;
-}
-
-/* What is read before the first write is answered without waiting for the commit. What the group makes due is
- * seen by the next claim: the hint of it comes after the commit. */
-static void claims_first(struct group *g)
-{
-	size_t first = 0;
-
-	for (size_t i = 0; i < g->count; i++) {
-		struct store_op *op = g->ops[i];
-
-		if (op->verb != STORE_CLAIM) continue;
-		memmove(&g->ops[first + 1], &g->ops[first], (i - first) * sizeof g->ops[0]);
-		g->ops[first++] = op;
-	}
-}
-
-/* Under the lock. */
-static void take_group(struct store *s, struct group *g)
-{
-	size_t bytes = 0, more;
-
-	g->count = 0;
-	while (s->head && g->count < STORE_GROUP_OPS) {
-		struct store_op *op = s->head;
-		/* It commits by itself, in pieces: the others must not be in its transaction. */
-		bool alone = op->verb == STORE_CLOCK_STEPPED;
-
-		if (g->count && alone) break;
-		if (g->count && !op->joined &&
-		    (batch_of(op, &more) > STORE_GROUP_OPS - g->count || bytes + more > STORE_GROUP_BYTES))
-			break;
-		bytes += op_bytes(op);
-		if (g->count && bytes > STORE_GROUP_BYTES) break;
-		g->ops[g->count++] = op;
-		s->head = op->next;
-		if (alone) break;
-	}
-	if (!s->head) s->tail = NULL;
-	claims_first(g);
-	if (s->reconfigured) s->config = s->config_next;
-}
-
 static void hint(struct store *s)
 {
 	if (s->wake && s->work_fn) s->work_fn(s->work_arg);
@@ -522,10 +413,10 @@ static void thread_main(void *arg)
 		hal_mutex_lock(&s->lock);
 		while (!s->head && !s->stopping)
 			hal_cond_wait(&s->more, &s->lock, HAL_FOREVER);
-		gather(s);
+		store_queue_gather(s);
 		if (!s->head) break;
 		bool fresh_config = s->reconfigured;
-		take_group(s, &the_group);
+		store_queue_take(s, &the_group);
 		s->reconfigured = false;
 		hal_mutex_unlock(&s->lock);
 
@@ -615,7 +506,7 @@ static bool hand_in(struct store *s, struct store_op *op)
 		op->rc = ERR_STOPPING;
 		return false;
 	}
-	append(s, op);
+	store_queue_append(s, op);
 	return true;
 }
 

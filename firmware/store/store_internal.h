@@ -165,6 +165,17 @@ int store_progress(struct store *s);
 /* Puts an operation that is not done yet behind all others. */
 #define STORE_AGAIN 1
 
+struct store_group {
+	struct store_op *ops[STORE_GROUP_OPS]; /* NULL: answered */
+	size_t count;
+};
+
+/* ---- store_queue.c: what waits; under the lock ---- */
+void store_queue_append(struct store *s, struct store_op *op);
+/* Gives the lock away: ends that come one by one, from servers far away, share a commit. */
+void store_queue_gather(struct store *s);
+void store_queue_take(struct store *s, struct store_group *g);
+
 /* ---- store_sql.c: SQLite in the words of this room ---- */
 
 /* For parameters of format i: a plain int would be read as eight bytes. */
