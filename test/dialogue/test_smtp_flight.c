@@ -300,11 +300,13 @@ static void test_extra_reply(void **state)
 	begin(BOTH, 8);
 	kit.peer.scripts[0] = (struct smtp_peer_script){
 		0, PEER_RSET, "250 a\r\n250 b\r\n250 c\r\n250 d\r\n250 e\r\n250 f\r\n250 g"};
-	kit_many(1, 1, 0);
-	kit.many[0].body.bytes = large;
-	kit.many[0].body.len = 30000;
-	kit.many[0].mail.size = 30000;
 	fill_large();
+	kit_many(2, 1, 0);
+	for (unsigned i = 0; i < 2; i++) {
+		kit.many[i].body.bytes = large;
+		kit.many[i].body.len = 30000;
+		kit.many[i].mail.size = 30000;
+	}
 	assert_int_equal(kit_open(), 0);
 	assert_int_equal(kit_run(), ERR_PROTOCOL);
 	assert_int_equal(kit.many[0].mail.verdict.class, SMTP_TRY);
