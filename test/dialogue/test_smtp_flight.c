@@ -398,6 +398,41 @@ static void test_body_error(void **state)
 		}
 }
 
+/* ---- time limits ---- */
+
+/* RFC 5321 section 4.5.3.2, by the clock of the world: of the second mail, alone in flight. */
+static void test_limits(void **state)
+{
+	static const struct {
+		enum smtp_peer_at at;
+		const char *caps;
+		int minutes;
+	} cases[] = {{PEER_MAIL, "", 5},   {PEER_RCPT, "", 5},           {PEER_DATA, "", 2},
+		     {PEER_DOT, "", 10},   {PEER_DOT, "PIPELINING", 10}, {PEER_BDAT, BOTH, 3},
+		     {PEER_LAST, BOTH, 10}};
+
+	(void)state;
+	fill_large();
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		begin(cases[i].caps, 1);
+		kit.peer.scripts[0] = (struct smtp_peer_script){2, cases[i].at, PEER_SILENT};
+		assert_int_equal(kit_open(), 0);
+		kit_many(1, 1, 0);
+		assert_int_equal(kit_run(), 0);
+		kit_many(1, 1, 0);
+		kit.many[0].body.bytes = large;
+		kit.many[0].body.len = 17 * 800;
+		kit.many[0].mail.size = 17 * 800;
+		int64_t began = hal_clock_mono_ms();
+		assert_int_equal(kit_run(), ERR_TIMEOUT);
+		/* And some round trips before. */
+		int64_t over = hal_clock_mono_ms() - began - (int64_t)cases[i].minutes * 60000;
+		if (over < 0 || over > 10 * 2 * LATENCY_MS)
+			fail_msg("case %zu: %lld ms over", i, (long long)over);
+		kit_end();
+	}
+}
+
 /* ---- DSN ---- */
 
 static void test_dsn(void **state)
@@ -464,6 +499,7 @@ int main(void)
 		cmocka_unit_test_teardown(test_chunks, end),
 		cmocka_unit_test_teardown(test_refused_large, end),
 		cmocka_unit_test_teardown(test_body_error, end),
+		cmocka_unit_test_teardown(test_limits, end),
 		cmocka_unit_test_teardown(test_dsn, end),
 		cmocka_unit_test_teardown(test_round_trips, end),
 		cmocka_unit_test_teardown(test_flight_log, end),
