@@ -151,7 +151,6 @@ static struct intake_config intake_config(const struct settings *s)
 		.limits = {.job_bytes = (size_t)min_i64(s->limits.job_bytes, (int64_t)app.job_bytes),
 			   .recipients = (size_t)s->limits.recipients,
 			   .envelope_bytes = LIMIT_job_header_bytes,
-			   .raw = true,
 			   .message_bytes = (size_t)s->limits.message_bytes},
 		.expire_ms = s->retry.expire,
 	};

@@ -238,7 +238,6 @@ int cli_job_decode(struct cli *c, struct str job, struct job *out, struct job_pr
 	struct job_limits limits = {.job_bytes = (size_t)c->settings->limits.job_bytes,
 				    .recipients = (size_t)c->settings->limits.recipients,
 				    .envelope_bytes = LIMIT_job_header_bytes,
-				    .raw = true,
 				    .message_bytes = (size_t)c->settings->limits.message_bytes};
 	struct arena a;
 

@@ -147,7 +147,6 @@ struct job_limits {
 	size_t envelope_bytes; /* all that job_copy_envelope keeps */
 	bool attachments;      /* false: this version cannot send attachments: refuse them */
 	bool templates;        /* likewise template_path, and template_id without a body */
-	bool raw;              /* likewise */
 	size_t message_bytes;  /* of raw, as it will be on the wire; 0: any */
 };
 

@@ -336,8 +336,6 @@ static int take_raw(struct job_decode *d)
 			return job_refuse(d, ERR_INVALID, "not beside raw, which is a finished message");
 		}
 	job_point(d, "raw");
-	if (!d->limits->raw)
-		return job_refuse(d, ERR_UNSUPPORTED, "this version cannot send finished messages yet");
 	rc = job_take_base64(d, d->members[JOB_M_raw], &d->job->raw);
 	if (rc == 0 && d->job->raw.utf8.len == 0) rc = job_refuse(d, ERR_INVALID, "empty");
 	return rc < 0 ? rc : job_take_message(d);

@@ -14,7 +14,6 @@ static int decode(struct arena *a, char *text, size_t len, struct job *job, stru
 		.envelope_bytes = SIZE_MAX,
 		.attachments = false,
 		.templates = false,
-		.raw = true,
 	};
 	struct job_problem problem = {.reason = ""};
 	int rc = job_decode(a, text, len, &limits, job, &problem);

@@ -14,8 +14,7 @@ static const struct job_limits limits = {.job_bytes = 60000,
 					 .recipients = 20,
 					 .envelope_bytes = 30000,
 					 .attachments = true,
-					 .templates = true,
-					 .raw = true};
+					 .templates = true};
 
 static int decode(struct job *job)
 {

@@ -12,8 +12,7 @@ static char memory[1 << 20], text[1 << 16], passes[2][1 << 17];
 
 static const struct job_limits limits = {.job_bytes = sizeof(text),
 					 .recipients = 20,
-					 .envelope_bytes = 30000,
-					 .raw = true};
+					 .envelope_bytes = 30000};
 
 static int make_job(const uint8_t *data, size_t len, struct job *job)
 {

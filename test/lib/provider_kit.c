@@ -193,3 +193,9 @@ const char *provider_kit_event(struct provider_kit *k, int64_t id, unsigned n)
 	} while (l.count > 0);
 	return "";
 }
+
+void provider_kit_expect_in(const char *text, const char *part)
+{
+	if (!strstr(text, part)) print_message("not in it: %s\n%s\n", part, text);
+	assert_non_null(strstr(text, part));
+}

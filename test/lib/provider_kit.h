@@ -37,4 +37,18 @@ struct provider_status provider_kit_status(struct provider_kit *k, const char *n
 /* The n-th event (from 0) of a job as JSON; "" when there is none. */
 const char *provider_kit_event(struct provider_kit *k, int64_t id, unsigned n);
 
+/* Runs fn as a boot of five seeded worlds, from hardly to often preempted, each within two days of virtual time;
+ * asserts that it finishes, and prints the log when not. */
+void provider_kit_boot(void (*fn)(void *arg));
+/* A test of that name: NAME_boot in each of those worlds. */
+#define PROVIDER_KIT_BOOT(name)                                                                              \
+	static void name(void **state)                                                                       \
+	{                                                                                                    \
+		(void)state;                                                                                 \
+		provider_kit_boot(name##_boot);                                                              \
+	}
+
+/* Asserts that text has that part. */
+void provider_kit_expect_in(const char *text, const char *part);
+
 #endif

@@ -19,8 +19,7 @@ static const struct job_limits all = {.job_bytes = 200000,
 				      .recipients = 3,
 				      .envelope_bytes = 30000,
 				      .attachments = true,
-				      .templates = true,
-				      .raw = true};
+				      .templates = true};
 static const struct job_limits first = {.job_bytes = 200000, .recipients = 3, .envelope_bytes = 30000};
 
 static int decode_with(const char *json, size_t len, const struct job_limits *limits)

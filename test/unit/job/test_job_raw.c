@@ -19,7 +19,6 @@ static struct job_problem problem;
 static const struct job_limits limits = {.job_bytes = sizeof(text),
 					 .recipients = 4,
 					 .envelope_bytes = 60000,
-					 .raw = true,
 					 .message_bytes = 80000};
 
 static int decode_in(size_t arena_bytes, const char *members, const char *bytes, size_t len)

@@ -18,8 +18,7 @@ static const struct job_limits limits = {.job_bytes = 60000,
 					 .recipients = 100,
 					 .envelope_bytes = 60000,
 					 .attachments = true,
-					 .templates = true,
-					 .raw = true};
+					 .templates = true};
 
 static int decode(const char *json, struct job *job)
 {

@@ -23,8 +23,7 @@ static struct mail_raw raw;
 
 static const struct job_limits limits = {.job_bytes = sizeof(text),
 					 .recipients = 10,
-					 .envelope_bytes = 60000,
-					 .raw = true};
+					 .envelope_bytes = 60000};
 
 static void make_job(const char *members, const char *message, size_t len)
 {

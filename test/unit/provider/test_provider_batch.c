@@ -21,31 +21,6 @@
 static struct provider_kit kit;
 static struct smtp_peer peer;
 
-static void boot(void (*fn)(void *arg))
-{
-	for (uint64_t seed = 1; seed <= 5; seed++) {
-		struct sim_config c = sim_config_default(seed);
-		struct sim_result r;
-
-		c.preempt_percent = (unsigned)(seed % 4) * 15;
-		c.spurious_percent = 10;
-		c.time_ms_max = 48 * 3600 * INT64_C(1000);
-		sim_reset();
-		r = sim_run(&c, fn, NULL);
-		if (r.end != SIM_FINISHED)
-			print_message("seed %u: %s\n%.20000s\n", (unsigned)seed, sim_end_text(r.end),
-				      sim_log_text());
-		assert_int_equal(r.end, SIM_FINISHED);
-	}
-}
-
-#define BOOT(name)                                                                                           \
-	static void name(void **state)                                                                       \
-	{                                                                                                    \
-		(void)state;                                                                                 \
-		boot(name##_boot);                                                                           \
-	}
-
 static void start(const char *caps, const char *ini)
 {
 	memset(&peer, 0, sizeof peer);
@@ -64,12 +39,6 @@ static int64_t hand_in(int count, const char *prefix)
 		id = provider_kit_mail(&kit, name, NULL);
 	}
 	return id;
-}
-
-static void expect_in(const char *text, const char *part)
-{
-	if (!strstr(text, part)) print_message("not in it: %s\n%s\n", part, text);
-	assert_non_null(strstr(text, part));
 }
 
 static unsigned count_in(int64_t last, enum job_state state)
@@ -101,7 +70,7 @@ static void each_once_boot(void *arg)
 	assert_int_equal(provider_kit_status(&kit, "one").sent, 70);
 	provider_kit_stop(&kit, 1000);
 }
-BOOT(each_once)
+PROVIDER_KIT_BOOT(each_once)
 
 /* The server hangs up on one of them: that one is tried again, the others lose nothing by it. */
 static void hangs_up_boot(void *arg)
@@ -120,7 +89,7 @@ static void hangs_up_boot(void *arg)
 	assert_int_equal(retries, 1);
 	provider_kit_stop(&kit, 1000);
 }
-BOOT(hangs_up)
+PROVIDER_KIT_BOOT(hangs_up)
 
 /* Much more for the ends than a batch has memory for: its jobs wait for each other's. */
 static void many_recipients_boot(void *arg)
@@ -148,7 +117,7 @@ static void many_recipients_boot(void *arg)
 	assert_int_equal(peer.mails, 8);
 	provider_kit_stop(&kit, 1000);
 }
-BOOT(many_recipients)
+PROVIDER_KIT_BOOT(many_recipients)
 
 /* Jobs of which several fit into a claim, and one that does not. */
 static void sizes_boot(void *arg)
@@ -172,7 +141,7 @@ static void sizes_boot(void *arg)
 	assert_int_equal(peer.violations, 0);
 	provider_kit_stop(&kit, 1000);
 }
-BOOT(sizes)
+PROVIDER_KIT_BOOT(sizes)
 
 /* ---- transcripts ---- */
 
@@ -219,7 +188,7 @@ static void transcripts_boot(void *arg)
 					   ".: 250 2.0.0 queued as ABC\n");
 	provider_kit_stop(&kit, 1000);
 }
-BOOT(transcripts)
+PROVIDER_KIT_BOOT(transcripts)
 
 /* A reply that does not end. */
 static void long_transcript_boot(void *arg)
@@ -237,11 +206,11 @@ static void long_transcript_boot(void *arg)
 	peer.replies[PEER_RCPT] = reply;
 	id = hand_in(1, "m");
 	(void)provider_kit_await(&kit, id, JOB_FAILED, JOB_REASON_NONE, 20000);
-	expect_in(transcript(id), "RCPT: 550-line 0 of");
+	provider_kit_expect_in(transcript(id), "RCPT: 550-line 0 of");
 	assert_true(strlen(transcript(id)) <= STORE_LOG_MAX);
 	provider_kit_stop(&kit, 1000);
 }
-BOOT(long_transcript)
+PROVIDER_KIT_BOOT(long_transcript)
 
 /* ---- time ---- */
 
@@ -283,7 +252,7 @@ static void slow_session_boot(void *arg)
 	assert_uint_in_range(commands, 20, 24);
 	provider_kit_stop(&kit, 1000);
 }
-BOOT(slow_session)
+PROVIDER_KIT_BOOT(slow_session)
 
 /* ---- claims ---- */
 
@@ -308,7 +277,7 @@ static void one_probes_boot(void *arg)
 	assert_int_equal(peer.mails, 40);
 	provider_kit_stop(&kit, 1000);
 }
-BOOT(one_probes)
+PROVIDER_KIT_BOOT(one_probes)
 
 /* What was claimed and not begun is given back at the stop, untouched. */
 static void gives_back_boot(void *arg)
@@ -329,7 +298,7 @@ static void gives_back_boot(void *arg)
 		assert_int_equal(provider_kit_job(&kit, id).retry_count, 0);
 	store_close(kit.store);
 }
-BOOT(gives_back)
+PROVIDER_KIT_BOOT(gives_back)
 
 /* An urgent mail waits only for what is in flight already. */
 static void urgent_boot(void *arg)
@@ -352,7 +321,7 @@ static void urgent_boot(void *arg)
 	assert_uint_in_range(peer.mails - before, 1, 20);
 	provider_kit_stop(&kit, 5000);
 }
-BOOT(urgent)
+PROVIDER_KIT_BOOT(urgent)
 
 /* Little work is shared out among the workers, not taken by the first. */
 static void shared_out_boot(void *arg)
@@ -369,7 +338,7 @@ static void shared_out_boot(void *arg)
 	assert_uint_in_range(peer.connections, 3, 4);
 	provider_kit_stop(&kit, 5000);
 }
-BOOT(shared_out)
+PROVIDER_KIT_BOOT(shared_out)
 
 int main(void)
 {

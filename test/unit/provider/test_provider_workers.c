@@ -30,37 +30,6 @@ static void peers(void)
 	sim_peer_listen("192.0.2.2", 25, smtp_peer_serve, &peer_two);
 }
 
-static void boot(void (*fn)(void *arg))
-{
-	for (uint64_t seed = 1; seed <= 5; seed++) {
-		struct sim_config c = sim_config_default(seed);
-		struct sim_result r;
-
-		c.preempt_percent = (unsigned)(seed % 4) * 15;
-		c.spurious_percent = 10;
-		c.time_ms_max = 48 * 3600 * INT64_C(1000);
-		sim_reset();
-		r = sim_run(&c, fn, NULL);
-		if (r.end != SIM_FINISHED)
-			print_message("seed %u: %s\n%.20000s\n", (unsigned)seed, sim_end_text(r.end),
-				      sim_log_text());
-		assert_int_equal(r.end, SIM_FINISHED);
-	}
-}
-
-#define BOOT(name)                                                                                           \
-	static void name(void **state)                                                                       \
-	{                                                                                                    \
-		(void)state;                                                                                 \
-		boot(name##_boot);                                                                           \
-	}
-
-static void expect_in(const char *text, const char *part)
-{
-	if (!strstr(text, part)) print_message("not in it: %s\n%s\n", part, text);
-	assert_non_null(strstr(text, part));
-}
-
 /* ---- success ---- */
 
 static void sent_boot(void *arg)
@@ -78,16 +47,16 @@ static void sent_boot(void *arg)
 	assert_string_equal(job.provider_message_id, "ABC123");
 	assert_int_equal(peer_one.mails, 1);
 	assert_int_equal(peer_one.violations, 0);
-	expect_in(peer_one.content, "From: Gateway <gw@example.org>\r\n");
-	expect_in(peer_one.content, "Subject: Subject of m1\r\n");
-	expect_in(provider_kit_event(&kit, id, 0), "\"success\":true");
-	expect_in(provider_kit_event(&kit, id, 0), "\"provider_message_id\":\"ABC123\"");
-	expect_in(provider_kit_event(&kit, id, 0), "\"provider_name\":\"one\"");
+	provider_kit_expect_in(peer_one.content, "From: Gateway <gw@example.org>\r\n");
+	provider_kit_expect_in(peer_one.content, "Subject: Subject of m1\r\n");
+	provider_kit_expect_in(provider_kit_event(&kit, id, 0), "\"success\":true");
+	provider_kit_expect_in(provider_kit_event(&kit, id, 0), "\"provider_message_id\":\"ABC123\"");
+	provider_kit_expect_in(provider_kit_event(&kit, id, 0), "\"provider_name\":\"one\"");
 	assert_string_equal(provider_kit_event(&kit, id, 1), "");
 	assert_int_equal(provider_kit_status(&kit, "one").sent, 1);
 	provider_kit_stop(&kit, 1000);
 }
-BOOT(sent)
+PROVIDER_KIT_BOOT(sent)
 
 static void reuse_boot(void *arg)
 {
@@ -116,7 +85,7 @@ static void reuse_boot(void *arg)
 	assert_int_equal(peer_one.quits, 3);
 	provider_kit_stop(&kit, 1000);
 }
-BOOT(reuse)
+PROVIDER_KIT_BOOT(reuse)
 
 static void stale_boot(void *arg)
 {
@@ -134,7 +103,7 @@ static void stale_boot(void *arg)
 	assert_int_equal(peer_one.mails, 3);
 	provider_kit_stop(&kit, 1000);
 }
-BOOT(stale)
+PROVIDER_KIT_BOOT(stale)
 
 static void large_boot(void *arg)
 {
@@ -153,7 +122,7 @@ static void large_boot(void *arg)
 	(void)provider_kit_await(&kit, id, JOB_COMPLETED, JOB_REASON_NONE, 60000);
 	provider_kit_stop(&kit, 1000);
 }
-BOOT(large)
+PROVIDER_KIT_BOOT(large)
 
 /* ---- failures of the mail ---- */
 
@@ -168,14 +137,14 @@ static void refused_boot(void *arg)
 	provider_kit_start(&kit, ONE);
 	id = provider_kit_mail(&kit, "m1", NULL);
 	job = provider_kit_await(&kit, id, JOB_FAILED, JOB_REASON_REFUSED, 2000);
-	expect_in(job.error, "550 5.1.1 no such user");
-	expect_in(provider_kit_event(&kit, id, 0), "\"success\":false");
-	expect_in(provider_kit_event(&kit, id, 0), "\"next_retry_at\":null");
+	provider_kit_expect_in(job.error, "550 5.1.1 no such user");
+	provider_kit_expect_in(provider_kit_event(&kit, id, 0), "\"success\":false");
+	provider_kit_expect_in(provider_kit_event(&kit, id, 0), "\"next_retry_at\":null");
 	/* It is the mail's fault: the provider is well. */
 	assert_int_equal(provider_kit_status(&kit, "one").state, PROVIDER_CLOSED);
 	provider_kit_stop(&kit, 1000);
 }
-BOOT(refused)
+PROVIDER_KIT_BOOT(refused)
 
 static void partial_boot(void *arg)
 {
@@ -194,8 +163,8 @@ static void partial_boot(void *arg)
 	job = provider_kit_await(&kit, id, JOB_PENDING, JOB_REASON_RETRY, 900);
 	assert_int_equal(peer_one.mails, 1);
 	assert_int_equal(peer_one.rcpt_count, 2);
-	expect_in(provider_kit_event(&kit, id, 0), "\"next_retry_at\":\"");
-	expect_in(provider_kit_event(&kit, id, 0), "\"recipients\":[");
+	provider_kit_expect_in(provider_kit_event(&kit, id, 0), "\"next_retry_at\":\"");
+	provider_kit_expect_in(provider_kit_event(&kit, id, 0), "\"recipients\":[");
 	/* Only c is sent to again; that one was refused for good keeps the job from success. */
 	memset(peer_one.rcpt_replies, 0, sizeof peer_one.rcpt_replies);
 	job = provider_kit_await(&kit, id, JOB_FAILED, JOB_REASON_REFUSED, 5000);
@@ -205,7 +174,7 @@ static void partial_boot(void *arg)
 	assert_string_equal(peer_one.rcpts[0], "<c@x.org>");
 	provider_kit_stop(&kit, 1000);
 }
-BOOT(partial)
+PROVIDER_KIT_BOOT(partial)
 
 static void split_boot(void *arg)
 {
@@ -231,7 +200,7 @@ static void split_boot(void *arg)
 	assert_int_equal(provider_kit_status(&kit, "one").rcpts_sent, 5);
 	provider_kit_stop(&kit, 1000);
 }
-BOOT(split)
+PROVIDER_KIT_BOOT(split)
 
 static void retries_boot(void *arg)
 {
@@ -250,21 +219,21 @@ static void retries_boot(void *arg)
 	peer_one.replies[PEER_DOT] = NULL;
 	job = provider_kit_await(&kit, id, JOB_COMPLETED, JOB_REASON_NONE, 20000);
 	assert_int_equal(job.retry_count, 3);
-	expect_in(provider_kit_event(&kit, id, 0), "\"retry_count\":0");
-	expect_in(provider_kit_event(&kit, id, 1), "\"retry_count\":1");
-	expect_in(provider_kit_event(&kit, id, 2), "\"retry_count\":2");
-	expect_in(provider_kit_event(&kit, id, 3), "\"success\":true");
+	provider_kit_expect_in(provider_kit_event(&kit, id, 0), "\"retry_count\":0");
+	provider_kit_expect_in(provider_kit_event(&kit, id, 1), "\"retry_count\":1");
+	provider_kit_expect_in(provider_kit_event(&kit, id, 2), "\"retry_count\":2");
+	provider_kit_expect_in(provider_kit_event(&kit, id, 3), "\"success\":true");
 
 	peer_one.replies[PEER_MAIL] = "451 4.3.0 not now";
 	id = provider_kit_mail(&kit, "m2", NULL);
 	job = provider_kit_await(&kit, id, JOB_FAILED, JOB_REASON_RETRIES, 30000);
 	assert_int_equal(job.retry_count, 3);
-	expect_in(provider_kit_event(&kit, id, 3),
-		  "\"retry_count\":3,\"max_retries\":3,\"next_retry_at\":null");
+	provider_kit_expect_in(provider_kit_event(&kit, id, 3),
+			       "\"retry_count\":3,\"max_retries\":3,\"next_retry_at\":null");
 	assert_string_equal(provider_kit_event(&kit, id, 4), "");
 	provider_kit_stop(&kit, 1000);
 }
-BOOT(retries)
+PROVIDER_KIT_BOOT(retries)
 
 static void uncertain_boot(void *arg)
 {
@@ -286,7 +255,7 @@ static void uncertain_boot(void *arg)
 	assert_int_equal(provider_kit_await(&kit, id, JOB_COMPLETED, JOB_REASON_NONE, 3600000).retry_count,
 			 1);
 	assert_true(hal_clock_mono_ms() - began >= 10 * 60 * 1000 - 1000);
-	expect_in(peer_one.content, first);
+	provider_kit_expect_in(peer_one.content, first);
 
 	peer_one.replies[PEER_DOT] = PEER_HANG_UP;
 	id = provider_kit_mail(&kit, "m2", NULL);
@@ -295,7 +264,7 @@ static void uncertain_boot(void *arg)
 	(void)provider_kit_await(&kit, id, JOB_COMPLETED, JOB_REASON_NONE, 5000);
 	provider_kit_stop(&kit, 1000);
 }
-BOOT(uncertain)
+PROVIDER_KIT_BOOT(uncertain)
 
 /* ---- holds ---- */
 
@@ -311,7 +280,7 @@ static void down_boot(void *arg)
 	id = provider_kit_mail(&kit, "m1", NULL);
 	job = provider_kit_await(&kit, id, JOB_PENDING, JOB_REASON_HELD, 2000);
 	assert_int_equal(job.retry_count, 0);
-	expect_in(provider_kit_event(&kit, id, 0), "\"status\":\"held\"");
+	provider_kit_expect_in(provider_kit_event(&kit, id, 0), "\"status\":\"held\"");
 	hal_clock_sleep_until(hal_clock_in(3 * 3600 * 1000));
 	id2 = provider_kit_mail(&kit, "m2", NULL);
 	assert_string_equal(provider_kit_event(&kit, id, 1), "");
@@ -325,7 +294,7 @@ static void down_boot(void *arg)
 	assert_int_equal(provider_kit_status(&kit, "one").state, PROVIDER_CLOSED);
 	provider_kit_stop(&kit, 1000);
 }
-BOOT(down)
+PROVIDER_KIT_BOOT(down)
 
 static void hold_none_boot(void *arg)
 {
@@ -339,7 +308,7 @@ static void hold_none_boot(void *arg)
 	assert_int_equal(provider_kit_await(&kit, id, JOB_FAILED, JOB_REASON_RETRIES, 40000).retry_count, 3);
 	provider_kit_stop(&kit, 1000);
 }
-BOOT(hold_none)
+PROVIDER_KIT_BOOT(hold_none)
 
 static void auth_boot(void *arg)
 {
@@ -370,7 +339,7 @@ static void auth_boot(void *arg)
 	assert_string_equal(peer_one.password, "q");
 	provider_kit_stop(&kit, 1000);
 }
-BOOT(auth)
+PROVIDER_KIT_BOOT(auth)
 
 static void expiry_boot(void *arg)
 {
@@ -393,7 +362,7 @@ static void expiry_boot(void *arg)
 	assert_int_equal(provider_kit_job(&kit, id).reason, JOB_REASON_EXPIRED);
 	provider_kit_stop(&kit, 1000);
 }
-BOOT(expiry)
+PROVIDER_KIT_BOOT(expiry)
 
 /* ---- fairness, workers, stop, reload ---- */
 
@@ -434,7 +403,7 @@ static void fair_boot(void *arg)
 	assert_true(hal_clock_mono_ms() - began < 5000);
 	provider_kit_stop(&kit, 1000);
 }
-BOOT(fair)
+PROVIDER_KIT_BOOT(fair)
 
 static void shrink_boot(void *arg)
 {
@@ -468,7 +437,7 @@ static void shrink_boot(void *arg)
 	(void)provider_kit_await(&kit, id, JOB_COMPLETED, JOB_REASON_NONE, 5000);
 	provider_kit_stop(&kit, 1000);
 }
-BOOT(shrink)
+PROVIDER_KIT_BOOT(shrink)
 
 static void stops_boot(void *arg)
 {
@@ -494,7 +463,7 @@ static void stops_boot(void *arg)
 	assert_int_equal(provider_kit_job(&kit, id2).retry_count, 0);
 	store_close(kit.store);
 }
-BOOT(stops)
+PROVIDER_KIT_BOOT(stops)
 
 /* Eight idle connections whose server has gone silent: they are left, each with a QUIT, at once. */
 static void stops_idle_boot(void *arg)
@@ -523,7 +492,7 @@ static void stops_idle_boot(void *arg)
 	assert_int_equal(peer_one.quits, 8);
 	store_close(kit.store);
 }
-BOOT(stops_idle)
+PROVIDER_KIT_BOOT(stops_idle)
 
 static void stops_in_dns_boot(void *arg)
 {
@@ -542,7 +511,7 @@ static void stops_in_dns_boot(void *arg)
 	assert_int_equal(provider_kit_job(&kit, id).state, JOB_PENDING);
 	store_close(kit.store);
 }
-BOOT(stops_in_dns)
+PROVIDER_KIT_BOOT(stops_in_dns)
 
 static void no_link_boot(void *arg)
 {
@@ -566,7 +535,7 @@ static void no_link_boot(void *arg)
 	assert_int_equal(provider_kit_await(&kit, id, JOB_FAILED, JOB_REASON_RETRIES, 40000).retry_count, 3);
 	provider_kit_stop(&kit, 1000);
 }
-BOOT(no_link)
+PROVIDER_KIT_BOOT(no_link)
 
 static void reload_boot(void *arg)
 {
@@ -592,7 +561,7 @@ static void reload_boot(void *arg)
 	assert_int_equal(peer_one.mails, 21);
 	provider_kit_stop(&kit, 1000);
 }
-BOOT(reload)
+PROVIDER_KIT_BOOT(reload)
 
 #define SECURE                                                                                               \
 	"[provider.one]\ntype=smtp\nhost=10.0.0.1\nport=25\ntls=starttls\nfrom=gw@example.org\n"             \
@@ -640,7 +609,7 @@ static void renewed_boot(void *arg)
 	assert_int_equal(provider_kit_status(&kit, "one").sent, 1);
 	provider_kit_stop(&kit, 1000);
 }
-BOOT(renewed)
+PROVIDER_KIT_BOOT(renewed)
 
 /* Where a Maildir lies does not depend on how data_dir is written: a relative path counts from the working
  * directory, one below data_dir is found again below it. */
@@ -667,7 +636,7 @@ static void paths_boot(void *arg)
 		}
 	provider_kit_stop(&kit, 1000);
 }
-BOOT(paths)
+PROVIDER_KIT_BOOT(paths)
 
 static void wait_thread(void *arg)
 {
@@ -702,7 +671,7 @@ static void reload_fails_boot(void *arg)
 	assert_int_equal(workers.running, 4);
 	provider_kit_stop(&kit, 1000);
 }
-BOOT(reload_fails)
+PROVIDER_KIT_BOOT(reload_fails)
 
 static void rate_boot(void *arg)
 {
@@ -723,7 +692,7 @@ static void rate_boot(void *arg)
 	assert_int_equal(provider_kit_status(&kit, "one").state, PROVIDER_CLOSED);
 	provider_kit_stop(&kit, 1000);
 }
-BOOT(rate)
+PROVIDER_KIT_BOOT(rate)
 
 /* ---- at submission ---- */
 
@@ -743,13 +712,13 @@ static void judge_boot(void *arg)
 	assert_string_equal(name, "one");
 	assert_int_equal(provider_choose(kit.pool, STR("else"), STR("mail"), name, why, sizeof why),
 			 ERR_NOT_FOUND);
-	expect_in(why, "mail");
+	provider_kit_expect_in(why, "mail");
 	assert_int_equal(provider_choose(kit.pool, STR(""), STR(""), name, why, sizeof why), 0);
 	assert_string_equal(name, "one");
 	/* Another tenant's provider is no choice, even when it is the only one left. */
 	assert_true(provider_kit_submit(&kit, "a", "nope", "\"to\":[\"r@x.org\"]", 5, &p) < 0);
 	assert_string_equal(p.pointer, "/provider_id");
-	expect_in(p.reason, "nope");
+	provider_kit_expect_in(p.reason, "nope");
 	assert_true(provider_kit_submit(&kit, "b", NULL, "\"tenant_id\":\"acme\",\"to\":[\"r@x.org\"]", 5,
 					&p) < 0);
 	assert_string_equal(p.pointer, "/from");
@@ -760,7 +729,7 @@ static void judge_boot(void *arg)
 	assert_string_equal(peer_one.rcpts[0], "<ops@example.com>");
 	provider_kit_stop(&kit, 1000);
 }
-BOOT(judge)
+PROVIDER_KIT_BOOT(judge)
 
 int main(int argc, char **argv)
 {
