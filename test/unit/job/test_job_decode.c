@@ -461,8 +461,6 @@ static void refuses_what_this_version_cannot_do(void **state)
 		 "this version cannot send templates yet"},
 		{ZERO("\"template_path\":\"t.html\",\"plain_body\":\"x\""), ERR_UNSUPPORTED, "/template_path",
 		 "this version cannot send templates yet"},
-		{"{\"to\":[\"a@b.c\"],\"raw\":\"QQ==\"}", ERR_UNSUPPORTED, "/raw",
-		 "this version cannot send finished messages yet"},
 	};
 
 	(void)state;
