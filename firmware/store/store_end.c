@@ -179,6 +179,9 @@ int store_op_finish(struct store *s, struct store_finish *f)
 							      row.try_started_ms == f->started_ms));
 	if (rc == 0 || there) {
 		c->ending = true;
+		/* Since it was there other claims may have passed it. */
+		store_floor_lower(s, 0);
+		s->wake = true;
 		return there ? 0 : ERR_NOT_FOUND;
 	}
 	rc = store_begin(s);

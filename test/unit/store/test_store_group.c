@@ -44,6 +44,11 @@ static int teardown(void **state)
 	return 0;
 }
 
+static void hinted(void *arg)
+{
+	++*(int *)arg;
+}
+
 static void pass_time(int64_t ms)
 {
 	hal_clock_sleep_until(hal_clock_in(ms));
@@ -563,6 +568,48 @@ static void test_clock_step_fails(void **state)
 	}
 }
 
+/* The end was on flash although its sync failed, and is handed in again after others were claimed: the job is due
+ * and claimed once more, and whoever waits for work hears of it. */
+static void test_end_that_was_there(void **state)
+{
+	int64_t x, y, now = hal_clock_wall_ms(NULL);
+	struct store_finish f;
+	int hints = 0;
+
+	(void)state;
+	assert_int_equal(kit_accept(s, "x", "p", &x), 0);
+	assert_int_equal(kit_claim(s, "p", &claimed), 1);
+	store_finish_init(&f);
+	f.id = x;
+	f.state = JOB_PENDING;
+	f.reason = JOB_REASON_RETRY;
+	f.counted = f.publish = true;
+	f.retry_count = 1;
+	f.started_ms = f.ended_ms = now;
+	f.due_ms = now + 500;
+	f.text = "later";
+	f.event = STR("{}");
+	sim_faults()->disk.fail_calls = SIM_DISK_SYNC;
+	sim_faults()->disk.fail_err = ERR_IO;
+	sim_faults()->disk.fail_at = 1 + sim_world.disk_calls;
+	assert_int_equal(store_do(s, &f.op), ERR_IO);
+	sim_faults()->disk.fail_at = 0;
+	pass_time(1000);
+	assert_int_equal(kit_accept(s, "y", "p", &y), 0);
+	assert_int_equal(kit_claim(s, "p", &claimed), 1);
+	assert_int_equal(claimed.id, y);
+	assert_int_equal(kit_status(s).count[JOB_PROCESSING], 2);
+	store_on_work(s, hinted, &hints);
+	assert_int_equal(store_do(s, &f.op), 0);
+	assert_int_equal(kit_status(s).count[JOB_PROCESSING], 1);
+	assert_int_equal(hints, 1);
+	assert_int_equal(kit_get(s, x, &seen), 0);
+	assert_int_equal(seen.due_ms, now + 500);
+	assert_int_equal(kit_claim(s, "p", &claimed), 1);
+	assert_int_equal(claimed.id, x);
+	store_on_work(s, NULL, NULL);
+}
+
 /* ---- schema ---- */
 
 static void run_sql(const char *sql)
@@ -633,6 +680,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_clock_stepped_ended, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_tick_of_the_caller, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_clock_step_fails, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_end_that_was_there, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_newer_schema, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_migration, setup, teardown),
 	};
