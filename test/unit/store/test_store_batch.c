@@ -309,7 +309,7 @@ static void test_claims_when_the_clock_goes_back(void **state)
 static struct kit_job jobs[TOGETHER];
 static struct store_accept accepts[TOGETHER];
 static struct store_status singles[SINGLES];
-static int64_t syncs_at[TOGETHER];
+static int64_t syncs_at[CAP];
 static size_t answered;
 
 static void noted(struct store_op *op)
