@@ -53,7 +53,7 @@ static bool addresses_take(struct attempt *a, const struct job *job)
 	return true;
 }
 
-/* All that an end is written into. ERR_BUSY: when others of the batch have ended. */
+/* All that an end is written into. ATTEMPT_NOT_NOW: when others of the batch have ended. */
 static int reserve(struct attempt *a, const struct job *job)
 {
 	struct arena *arena = &a->batch->arena;
@@ -62,7 +62,7 @@ static int reserve(struct attempt *a, const struct job *job)
 	if (memory_take(a, job->rcpt_count) && addresses_take(a, job)) return 0;
 	a->memory = NULL;
 	arena->used = used;
-	if (batch_wants_room(a->batch)) return ERR_BUSY;
+	if (batch_wants_room(a->batch)) return ATTEMPT_NOT_NOW;
 	/* Those before are done with; what is still too small is too small for this job alone. */
 	arena_reset(arena);
 	if (memory_take(a, job->rcpt_count) && addresses_take(a, job)) return 0;
@@ -295,7 +295,7 @@ static int prepare_first(struct composer *c)
 	c->job.rcpt_count = 0;
 	rc = original_open(c);
 	reserved = reserve(a, &c->job);
-	if (reserved == ERR_BUSY) return reserved;
+	if (reserved > 0) return reserved;
 	if (reserved < 0) {
 		/* Without its recipients: there is memory for how it ends in any case. */
 		c->job.rcpt_count = 0;
@@ -307,16 +307,6 @@ static int prepare_first(struct composer *c)
 	for (size_t i = 0; i < a->envelope.rcpt_count; i++)
 		a->envelope.rcpts[i].skip = attempt_is_done(a, i);
 	return rc;
-}
-
-static void compose_again(struct attempt *a)
-{
-	struct smtp_mail *e = &a->envelope;
-
-	/* What has its verdict takes no part in the next round. */
-	for (size_t i = 0; i < e->rcpt_count; i++)
-		if (e->rcpts[i].verdict.class != SMTP_NONE && e->rcpts[i].verdict.class != SMTP_AGAIN)
-			e->rcpts[i].skip = true;
 }
 
 static struct composer *composer_take(struct attempt *a)
@@ -366,14 +356,9 @@ int attempt_prepare(struct attempt *a)
 	struct composer *c = composer_take(a);
 	int rc;
 
-	if (!c) return ERR_BUSY;
-	if (a->rounds == 0) {
-		rc = prepare_first(c);
-	} else {
-		rc = original_open(c);
-		compose_again(a);
-	}
-	if (rc == ERR_BUSY) {
+	if (!c) return ATTEMPT_NOT_NOW;
+	rc = a->rounds == 0 ? prepare_first(c) : original_open(c);
+	if (rc > 0) {
 		attempt_composed(a);
 		return rc;
 	}

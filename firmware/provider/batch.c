@@ -236,16 +236,24 @@ static void release_one(struct worker *w, int64_t id)
 	give_rate(w->provider, 1);
 }
 
+/* Claimed into a batch whose last ends the store has not taken yet. */
+static void release_unread(struct worker *w, struct batch *b)
+{
+	unsigned count = b->claim.op.rc < 0 ? 0 : (unsigned)b->claim.count;
+
+	b->answered = false;
+	give_rate(w->provider, b->asked - count);
+	for (unsigned n = 0; n < count; n++)
+		release_one(w, b->claimed[n].id);
+}
+
 void batch_release(struct worker *w)
 {
 	for (size_t i = 0; i < 2; i++) {
 		struct batch *b = &w->batches[i];
 
 		if (b->claiming) continue;
-		/* Claimed into a batch whose last ends the store has not taken yet. */
-		for (unsigned n = 0; b->answered && b->claim.op.rc >= 0 && n < b->claim.count; n++)
-			release_one(w, b->claimed[n].id);
-		b->answered = false;
+		if (b->answered) release_unread(w, b);
 		for (unsigned n = 0; n < b->count; n++) {
 			if (b->attempts[n].state != ATTEMPT_WAITING) continue;
 			b->attempts[n].state = ATTEMPT_DONE;
@@ -268,6 +276,8 @@ static void finish_done(struct store_op *op)
 		a->state = ATTEMPT_REFUSED;
 		a->again_at_ms = hal_clock_in(POOL_PAUSE_MS);
 		hal_cond_signal(&a->worker->answered);
+		/* It may be waiting for work instead, among others. */
+		hal_cond_broadcast(&pool->wake);
 	} else {
 		a->state = ATTEMPT_DONE;
 		/* The store hints at what is due now; what will be due later we know ourselves. */
@@ -287,6 +297,24 @@ static void finish_submit(struct attempt *a)
 	a->op.op.done = finish_done;
 	a->op.op.arg = a;
 	store_submit(a->worker->pool->store, &a->op.op);
+}
+
+static void enter(struct attempt *a, enum attempt_state state)
+{
+	hal_mutex_lock(&a->worker->pool->lock);
+	a->state = state;
+	hal_mutex_unlock(&a->worker->pool->lock);
+}
+
+void batch_fly(struct attempt *a)
+{
+	a->rounds++;
+	enter(a, ATTEMPT_FLYING);
+}
+
+void batch_again(struct attempt *a)
+{
+	enter(a, ATTEMPT_WAITING);
 }
 
 void batch_submit(struct attempt *a, bool release)

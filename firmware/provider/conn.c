@@ -212,6 +212,9 @@ int conn_ready(struct worker *w, struct smtp_verdict *v)
 	hal_mutex_lock(&pool->lock);
 	conn_shut(pool, c);
 	hal_mutex_unlock(&pool->lock);
+	/* Nothing of the last one is told of this one. */
+	c->log_len = 0;
+	c->smtp.peer.text[0] = '\0';
 	*v = (struct smtp_verdict){.class = SMTP_HOLD};
 	buf_init(&why, v->reply.text, sizeof v->reply.text);
 	rc = tls_ready(c->provider, &why);

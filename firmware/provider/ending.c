@@ -281,7 +281,7 @@ static void count(const struct attempt *a, const struct outcome *o, const struct
 	s->held += o->state == JOB_PENDING && o->reason == JOB_REASON_HELD;
 	if (o->state == JOB_COMPLETED)
 		s->last_success_ms = a->op.ended_ms;
-	else
+	else if (!o->shared)
 		s->last_failure_ms = a->op.ended_ms;
 }
 
@@ -298,6 +298,9 @@ static void log_end(const struct attempt *a, const struct outcome *o)
 		log_warn("provider", "failed -> given up", LOG_STR("message_id", id),
 			 LOG_TEXT("provider", name), LOG_TEXT("host", m->host), LOG_TEXT("reply", m->text),
 			 LOG_INT("retries", o->retries_made));
+	else if (o->shared)
+		log_debug("provider", "sent in part -> the other recipients at once",
+			  LOG_STR("message_id", id), LOG_TEXT("provider", name), LOG_TEXT("reason", m->text));
 	else if (o->reason == JOB_REASON_HELD && !o->publish)
 		log_debug("provider", "still held -> waits", LOG_STR("message_id", id),
 			  LOG_TEXT("provider", name), LOG_TEXT("reason", m->text));
@@ -334,7 +337,7 @@ bool ending_make(struct attempt *a)
 	if (in.tally.waiting > 0) in.random = pool_random();
 	hal_mutex_lock(&pool->lock);
 	feed(w, outcome_breaker(fault, v->reply.code), reason, &in.hold_ms);
-	if (in.tally.waiting > 0 && !in.tally.counts && !in.tally.stopped)
+	if (in.tally.waiting > 0 && !in.tally.counts && !in.tally.stopped && !in.tally.again)
 		in.told = was_told(w->provider, a->claimed->id);
 	hal_mutex_unlock(&pool->lock);
 	outcome_decide(&in, &o);

@@ -94,7 +94,7 @@ void outcome_count(struct outcome_tally *t, enum outcome_fault fault)
 		t->stopped = true;
 		break;
 	case OUTCOME_STOPPED: t->stopped = true; break;
-	case OUTCOME_AGAIN:
+	case OUTCOME_AGAIN: t->again = true; break;
 	case OUTCOME_HELD_LINK:
 	case OUTCOME_HELD_DOWN:
 	case OUTCOME_HELD_AUTH: break;
@@ -160,6 +160,17 @@ static void decide_stopped(const struct outcome_in *in, struct outcome *out)
 	out->due_ms = in->now_ms + (in->tally.late ? OUTCOME_UNCERTAIN_MS : 0);
 }
 
+/* The server took some of the recipients and wants the others in another mail. What has been settled is written
+ * before anything else is sent: a power cut in between must not have anybody get the mail twice. */
+static void decide_shared(const struct outcome_in *in, struct outcome *out)
+{
+	out->shared = true;
+	out->state = JOB_PENDING;
+	out->kind = JOB_RESULT_HELD;
+	out->retry_count = in->retry_count;
+	out->due_ms = in->now_ms;
+}
+
 void outcome_decide(const struct outcome_in *in, struct outcome *out)
 {
 	*out = (struct outcome){.state = JOB_PENDING, .retries_made = in->retry_count};
@@ -169,6 +180,8 @@ void outcome_decide(const struct outcome_in *in, struct outcome *out)
 		decide_stopped(in, out);
 	else if (in->tally.counts)
 		decide_retry(in, out);
+	else if (in->tally.again && in->tally.changed)
+		decide_shared(in, out);
 	else
 		decide_hold(in, out);
 }

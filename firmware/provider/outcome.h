@@ -48,6 +48,7 @@ struct outcome_tally {
 	bool uncertain; /* an UNCERTAIN, LATE or STOPPED_LATE */
 	bool late;      /* a LATE or STOPPED_LATE */
 	bool local;     /* a HELD_LOCAL */
+	bool again;     /* an AGAIN */
 	bool stopped;   /* a STOPPED or STOPPED_LATE */
 };
 
@@ -67,6 +68,7 @@ struct outcome_in {
 
 struct outcome {
 	bool release; /* give the claim back and write nothing; the rest is then unset */
+	bool shared;  /* some recipients were settled, and the others go at once, in another mail */
 	enum job_state state;
 	enum job_reason reason;
 	bool counted;

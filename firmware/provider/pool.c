@@ -84,25 +84,32 @@ static int64_t due_wait_ms(const struct provider *p, int64_t now_ms, int64_t wal
 	return wait > 0 ? wait : 0;
 }
 
-/* Whether a worker may begin a mail of p now. If only time is in the way, *until_ms is lowered. */
-static bool is_usable(struct provider_pool *pool, struct provider *p, int64_t now_ms, int64_t wall_ms,
-		      int64_t *until_ms)
+/* How long until a worker may begin a mail of p: 0 now, HAL_FOREVER: not by time alone. */
+static int64_t usable_wait_ms(struct provider_pool *pool, struct provider *p, int64_t now_ms, int64_t wall_ms)
 {
 	unsigned left = pool->worker_max > pool->busy ? pool->worker_max - pool->busy : 0;
 	int64_t wait = due_wait_ms(p, now_ms, wall_ms);
 	int64_t more;
 
-	if (p->status.in_flight >= p->spec.connections) return false;
-	if (p->status.in_flight > 0 && left <= count_unserved(pool, p)) return false;
+	if (p->status.in_flight >= p->spec.connections) return HAL_FOREVER;
+	if (p->status.in_flight > 0 && left <= count_unserved(pool, p)) return HAL_FOREVER;
 	more = breaker_wait_ms(&p->breaker, now_ms);
 	wait = more > wait ? more : wait;
-	if (wait == 0) {
+	more = p->pause_until_ms - now_ms;
+	return more > wait ? more : wait;
+}
+
+/* Whether a worker may begin a mail of p now. If only time is in the way, *until_ms is lowered. */
+static bool is_usable(struct provider_pool *pool, struct provider *p, int64_t now_ms, int64_t wall_ms,
+		      int64_t *until_ms)
+{
+	int64_t wait = usable_wait_ms(pool, p, now_ms, wall_ms);
+
+	if (wait <= 0) {
 		wait = retry_rate_wait_ms(&p->rate, now_ms);
 		p->status.rate_waits += wait > 0;
 	}
-	more = p->pause_until_ms - now_ms;
-	wait = more > wait ? more : wait;
-	if (wait > 0) lower(until_ms, now_ms, wait);
+	if (wait > 0 && wait != HAL_FOREVER) lower(until_ms, now_ms, wait);
 	return wait <= 0;
 }
 
@@ -149,14 +156,18 @@ bool pool_is_over(const struct provider_pool *pool, const struct worker *w)
 
 bool pool_may_claim(struct provider_pool *pool, const struct worker *w)
 {
-	int64_t now_ms = hal_clock_mono_ms(), wall_ms = hal_clock_wall_ms(NULL), until_ms = HAL_FOREVER;
+	int64_t now_ms = hal_clock_mono_ms(), wall_ms = hal_clock_wall_ms(NULL);
 
 	if (pool_is_over(pool, w) || (w->probe && w->begun)) return false;
 	if (!w->begun || pool->busy < pool->worker_max) return true;
-	for (size_t i = 0; i < pool->live_count; i++)
-		if (pool->live[i] != w->provider &&
-		    is_usable(pool, pool->live[i], now_ms, wall_ms, &until_ms))
+	if (pool->running - pool->leaving > pool->worker_max) return false;
+	for (size_t i = 0; i < pool->live_count; i++) {
+		struct provider *p = pool->live[i];
+
+		if (p != w->provider && usable_wait_ms(pool, p, now_ms, wall_ms) <= 0 &&
+		    retry_rate_wait_ms(&p->rate, now_ms) == 0)
 			return false;
+	}
 	return true;
 }
 

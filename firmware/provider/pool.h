@@ -35,7 +35,7 @@
 #define WORKER_IDLE_MS        30000 /* then a worker too many ends */
 #define STOP_QUIT_MS          1000  /* for the answers to all the QUITs of the stop */
 #define QUIRKS_MS             (6 * 3600 * INT64_C(1000))
-#define CONN_IDLE_MS          15000  /* then a connection is closed */
+#define CONN_IDLE_MS          15000 /* then a connection is closed */
 /* From dialing to where a mail may be sent: greeting and EHLO have five minutes each (RFC 5321 section 4.5.3.2). */
 #define CONN_OPEN_MS (15 * 60 * INT64_C(1000))
 /* A server that answers, but only just, would hold a connection for days: no mail is begun on one that is older
@@ -128,7 +128,7 @@ struct conn {
 /* ---- jobs in a worker's hands ---- */
 
 enum attempt_state {
-	ATTEMPT_WAITING,   /* claimed, not begun; or to be sent again at once */
+	ATTEMPT_WAITING,   /* claimed; no recipient has got an outcome that the store does not have */
 	ATTEMPT_FLYING,    /* given to the provider */
 	ATTEMPT_SUBMITTED, /* its end is on its way to the store */
 	ATTEMPT_REFUSED,   /* the store would not have it: handed in again at again_at_ms */
@@ -272,7 +272,8 @@ struct provider_pool {
 	struct conn *conns; /* worker_cap of them */
 	struct worker *workers;
 	unsigned worker_cap, worker_min, worker_max;
-	unsigned running, idle, busy;
+	unsigned running, idle, busy,
+		leaving; /* leaving: running ones that only wait for what they have handed in */
 	uint64_t started, ended_count;
 	bool stopping, aborting;
 	int64_t quit_until_ms; /* when stopping: answers to QUIT are waited for until then, all together */
@@ -345,6 +346,9 @@ void batch_drain(struct worker *w);
 /* Without the lock: its arena has no room for another. True: it will have, when those that are under way are done;
  * until then batch_next gives none that needs any. */
 bool batch_wants_room(struct batch *b);
+/* Without the lock: a is given to the provider; or it comes back with nothing done, to be given again. */
+void batch_fly(struct attempt *a);
+void batch_again(struct attempt *a);
 /* Without the lock: a's end goes to the store, or (release) its claim is given back. */
 void batch_submit(struct attempt *a, bool release);
 
@@ -355,8 +359,9 @@ int original_open(struct composer *c);
 int original_fetch(void *arg, size_t at, char *bytes, size_t cap);
 
 /* attempt.c; without the lock */
-/* Makes a's mail ready in a free composer of its worker. 0; ERR_BUSY: not now, memory is in use by others of its
- * batch; another error: the mail cannot be made, and its verdicts say so. */
+/* Makes a's mail ready in a free composer of its worker. 0; ATTEMPT_NOT_NOW: memory is in use by others of its
+ * batch; an error: the mail cannot be made, and its verdicts say so. */
+#define ATTEMPT_NOT_NOW 1
 int attempt_prepare(struct attempt *a);
 /* Its content is not wanted any more. */
 void attempt_composed(struct attempt *a);

@@ -16,38 +16,37 @@ static void attempt_end(struct attempt *a)
 	batch_submit(a, !ending_make(a));
 }
 
-/* What took part has its verdicts. True: some recipients are to be sent to again at once, in another mail or over
- * another connection. */
-static bool goes_again(const struct attempt *a)
+static bool has_class(const struct attempt *a, enum smtp_class class)
 {
 	const struct smtp_mail *e = &a->envelope;
 
-	if (e->verdict.class != SMTP_SENT && e->verdict.class != SMTP_AGAIN && e->verdict.class != SMTP_FAIL)
-		return false;
 	for (size_t i = 0; i < e->rcpt_count; i++)
-		if (!e->rcpts[i].skip &&
-		    (e->rcpts[i].verdict.class == SMTP_AGAIN || e->rcpts[i].verdict.class == SMTP_NONE))
-			return true;
+		if (!e->rcpts[i].skip && e->rcpts[i].verdict.class == class) return true;
 	return false;
 }
 
-/* As often as there are recipients to be shared out, and connections that had died. */
+/* Nothing became of it and nobody is to blame: the connection had died before it began, or the server breaks an
+ * extension. It goes again as it is. When some recipients were settled, that is an end, to be stored. */
+static bool goes_again(const struct attempt *a)
+{
+	return a->envelope.verdict.class == SMTP_AGAIN && !has_class(a, SMTP_SENT) &&
+	       !has_class(a, SMTP_FAIL);
+}
+
+/* So often at most: for each quirk that a server may have, and for connections that had died. */
+#define ROUNDS_MAX 6
+
 static void again(struct attempt *a)
 {
-	struct provider_pool *pool = a->worker->pool;
 	struct smtp_verdict v = {.class = SMTP_TRY, .err = ERR_PROTOCOL};
 
 	attempt_composed(a);
-	if (a->rounds <= a->envelope.rcpt_count + 4) {
-		hal_mutex_lock(&pool->lock);
-		a->state = ATTEMPT_WAITING;
-		hal_mutex_unlock(&pool->lock);
+	if (a->rounds < ROUNDS_MAX) {
+		batch_again(a);
 		return;
 	}
 	snprintf(v.reply.text, sizeof v.reply.text, "%s", err_text(v.err));
-	for (size_t i = 0; i < a->envelope.rcpt_count; i++)
-		if (a->envelope.rcpts[i].verdict.class == SMTP_AGAIN) a->envelope.rcpts[i].verdict = v;
-	a->envelope.verdict = v;
+	attempt_fail(a, &v);
 	attempt_end(a);
 }
 
@@ -69,7 +68,7 @@ static struct attempt *take_next(struct worker *w)
 		if (!a) return NULL;
 		rc = attempt_prepare(a);
 		if (rc == 0) return a;
-		if (rc == ERR_BUSY) return NULL;
+		if (rc > 0) return NULL;
 		attempt_end(a);
 	}
 	return NULL;
@@ -78,10 +77,7 @@ static struct attempt *take_next(struct worker *w)
 /* From now on a is the provider's; its transcript begins with what was said when the connection was made. */
 static void begin(struct worker *w, struct attempt *a, const char *host)
 {
-	hal_mutex_lock(&w->pool->lock);
-	a->state = ATTEMPT_FLYING;
-	hal_mutex_unlock(&w->pool->lock);
-	a->rounds++;
+	batch_fly(a);
 	snprintf(a->memory->host, sizeof a->memory->host, "%.127s", host);
 	if (!w->conn || w->conn->log_len == 0) return;
 	attempt_note(a, (struct str){w->conn->log, w->conn->log_len - 1});
@@ -149,7 +145,7 @@ static void send_smtp(struct worker *w)
 		fail_first(w, &v);
 		return;
 	}
-	(void)smtp_run(&w->conn->smtp, &supply, hal_clock_in(CONN_AGE_MS + CONN_RUN_MS));
+	(void)smtp_run(&w->conn->smtp, &supply, w->conn->opened_ms + CONN_AGE_MS + CONN_RUN_MS);
 	hal_mutex_lock(&pool->lock);
 	if ((w->conn->smtp.quirks & ~w->provider->quirks) != 0) {
 		w->provider->quirks |= w->conn->smtp.quirks;
@@ -272,7 +268,7 @@ static bool show_next(struct provider_pool *pool)
 /* Under the lock: whether one worker less would do. */
 static bool is_spare(const struct provider_pool *pool)
 {
-	return pool->running > pool->worker_max || (pool->running > pool->worker_min && pool->idle > 0);
+	return pool->running - pool->leaving > pool->worker_min && pool->idle > 0;
 }
 
 /* Under the lock, which is given away while it waits: until there is work (w->provider) or the end
@@ -285,7 +281,7 @@ static bool wait_for_work(struct worker *w)
 		int64_t until_ms = now_ms + POOL_POLL_MS;
 		struct conn *c;
 
-		if (pool->stopping || pool->running > pool->worker_max) return false;
+		if (pool->stopping || pool->running - pool->leaving > pool->worker_max) return false;
 		if (batch_repeat(w, now_ms, &until_ms) || show_next(pool)) continue;
 		w->provider = pool_take(pool, w, &until_ms);
 		if (w->provider) return true;
@@ -315,8 +311,10 @@ void worker_main(void *arg)
 		session(w);
 		pool_give(pool, w);
 	}
+	pool->leaving++;
 	batch_drain(w);
 	w->state = WORKER_ENDED;
+	pool->leaving--;
 	pool->running--;
 	pool->ended_count++;
 	/* The time that it was waiting for is another's now. */

@@ -157,7 +157,10 @@ int hal_storage_mkdir(const char *path)
 	if (rc < 0) return rc;
 	const struct sim_node *n = sim_fs_find(p);
 	if (p[0] == '\0' || (n != NULL && sim_fs_is_dir(n))) return 0;
-	return sim_fs_create(p, true, NULL);
+	rc = sim_fs_create(p, true, NULL);
+	/* The call takes time: somebody else may have made it meanwhile. */
+	if (rc == ERR_EXISTS && (n = sim_fs_find(p)) != NULL && sim_fs_is_dir(n)) return 0;
+	return rc;
 }
 
 int hal_storage_rename(const char *from, const char *to)

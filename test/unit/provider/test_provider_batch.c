@@ -340,6 +340,153 @@ static void shared_out_boot(void *arg)
 }
 PROVIDER_KIT_BOOT(shared_out)
 
+/* ---- recipients apart ---- */
+
+static unsigned count_of(const char *text, const char *part)
+{
+	unsigned n = 0;
+
+	for (text = strstr(text, part); text; text = strstr(text + 1, part))
+		n++;
+	return n;
+}
+
+static int64_t hand_in_two(const char *name)
+{
+	struct job_problem problem;
+
+	return provider_kit_submit(&kit, name, NULL, "\"to\":[\"a@example.com\",\"b@example.com\"]", 100,
+				   &problem);
+}
+
+static void start_slow(const char *ini)
+{
+	start("PIPELINING", ini);
+	sim_faults()->net.rule_count = 1;
+	sim_faults()->net.rules[0] = (struct sim_net_rule){.latency_ms = 50};
+	/* One recipient a mail: the second goes in another. */
+	peer.rcpt_replies[1] = "452 4.5.3 too many recipients";
+}
+
+static enum store_rcpt_state rcpt_state(int64_t id, size_t n)
+{
+	static struct store_rcpt rcpts[2];
+	struct store_rcpt_list l;
+
+	store_rcpt_list_init(&l);
+	l.id = id;
+	l.rcpts = rcpts;
+	l.cap = 2;
+	assert_int_equal(store_do(kit.store, &l.op), 0);
+	return rcpts[n].state;
+}
+
+/* What one mail of several brought about is stored before the next is sent: whatever ends the session between the
+ * two, nobody gets the mail twice. */
+static void apart_stop_boot(void *arg)
+{
+	int64_t id;
+
+	(void)arg;
+	start_slow("[worker]\nmax=1\n" ONE);
+	id = hand_in_two("m");
+	while (peer.mails < 1)
+		hal_clock_sleep_until(hal_clock_in(1));
+	provider_stop(kit.pool, hal_clock_in(5000));
+	assert_int_equal(rcpt_state(id, 0), STORE_RCPT_SENT);
+	store_close(kit.store);
+}
+PROVIDER_KIT_BOOT(apart_stop)
+
+static void apart_reload_boot(void *arg)
+{
+	int64_t id;
+
+	(void)arg;
+	start_slow("[worker]\nmax=1\n" ONE);
+	id = hand_in_two("m");
+	while (peer.mails < 1)
+		hal_clock_sleep_until(hal_clock_in(1));
+	provider_kit_reload(&kit, "[worker]\nmax=1\n" ONE "display_name=another\n");
+	(void)provider_kit_await(&kit, id, JOB_COMPLETED, JOB_REASON_NONE, 60000);
+	assert_int_equal(count_of(peer.log, "RCPT TO:<a@"), 1);
+	provider_kit_stop(&kit, 1000);
+}
+PROVIDER_KIT_BOOT(apart_reload)
+
+static void apart_down_boot(void *arg)
+{
+	int64_t ids[2];
+
+	(void)arg;
+	start_slow("[worker]\nmax=1\n" ONE);
+	peer.hang_up_after = 3;
+	(void)hand_in(1, "first");
+	ids[0] = hand_in_two("m");
+	ids[1] = hand_in_two("n");
+	while (peer.mails < 3)
+		hal_clock_sleep_until(hal_clock_in(1));
+	peer.replies[PEER_GREETING] = "421 down for a while";
+	hal_clock_sleep_until(hal_clock_in(20000));
+	peer.replies[PEER_GREETING] = NULL;
+	peer.hang_up_after = 0;
+	for (int i = 0; i < 2; i++)
+		(void)provider_kit_await(&kit, ids[i], JOB_COMPLETED, JOB_REASON_NONE, 600000);
+	assert_int_equal(count_of(peer.log, "RCPT TO:<a@"), 2);
+	provider_kit_stop(&kit, 1000);
+}
+PROVIDER_KIT_BOOT(apart_down)
+
+/* ---- reload, and what a connection leaves behind ---- */
+
+static void fewer_workers_boot(void *arg)
+{
+	struct provider_workers workers;
+
+	(void)arg;
+	start("", "[worker]\nmin=1\nmax=4\n" ONE);
+	sim_faults()->net.rule_count = 1;
+	sim_faults()->net.rules[0] = (struct sim_net_rule){.latency_ms = 50};
+	(void)hand_in(400, "m");
+	hal_clock_sleep_until(hal_clock_in(2000));
+	provider_workers_get(kit.pool, &workers);
+	assert_int_equal(workers.running, 4);
+	provider_kit_reload(&kit, "[worker]\nmin=1\nmax=1\n" ONE);
+	hal_clock_sleep_until(hal_clock_in(15000));
+	provider_workers_get(kit.pool, &workers);
+	assert_int_equal(workers.running, 1);
+	provider_kit_stop(&kit, 1000);
+}
+PROVIDER_KIT_BOOT(fewer_workers)
+
+/* It fails before there is a connection: nothing of the last one, to somebody else, is told of it. */
+static void nothing_stale_boot(void *arg)
+{
+	static struct store_attempt attempts[4];
+	struct store_attempt_list l;
+	int64_t id;
+
+	(void)arg;
+	start("", "[worker]\nmax=1\n[retry]\nhold=none\n" ONE
+		  "[provider.two]\ntype=smtp\nhost=192.0.2.2\nport=25\ntls=starttls\ntls_ca=/nonexistent\n"
+		  "from=gw@example.org\n");
+	id = provider_kit_mail(&kit, "a", "one");
+	(void)provider_kit_await(&kit, id, JOB_COMPLETED, JOB_REASON_NONE, 20000);
+	hal_clock_sleep_until(hal_clock_in(60000));
+	id = provider_kit_mail(&kit, "b", "two");
+	(void)provider_kit_await(&kit, id, JOB_FAILED, JOB_REASON_NONE, 200000);
+	store_attempt_list_init(&l);
+	l.id = id;
+	l.attempts = attempts;
+	l.cap = 4;
+	assert_int_equal(store_do(kit.store, &l.op), 0);
+	assert_string_equal(attempts[0].host, "");
+	assert_string_equal(attempts[0].log, "");
+	provider_kit_expect_in(attempts[0].text, "/nonexistent");
+	provider_kit_stop(&kit, 1000);
+}
+PROVIDER_KIT_BOOT(nothing_stale)
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -348,7 +495,9 @@ int main(void)
 		cmocka_unit_test(one_probes),      cmocka_unit_test(gives_back),
 		cmocka_unit_test(urgent),          cmocka_unit_test(shared_out),
 		cmocka_unit_test(transcripts),     cmocka_unit_test(long_transcript),
-		cmocka_unit_test(slow_session),
+		cmocka_unit_test(slow_session),    cmocka_unit_test(apart_stop),
+		cmocka_unit_test(apart_reload),    cmocka_unit_test(apart_down),
+		cmocka_unit_test(fewer_workers),   cmocka_unit_test(nothing_stale),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
