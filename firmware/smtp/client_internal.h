@@ -52,6 +52,8 @@ void client_lost(struct smtp *s, int err);
 bool flight_together(const struct smtp *s);
 bool flight_deep(const struct smtp *s);
 bool flight_chunks(const struct smtp *s);
+/* True when its content may leave before its envelope is answered. */
+bool flight_may_hurry(const struct smtp *s, const struct smtp_flight *f);
 
 /* The i-th in flight, in the order given. */
 struct smtp_flight *flight_at(struct smtp *s, size_t i);

@@ -21,6 +21,14 @@ bool flight_chunks(const struct smtp *s)
 	return s->caps.chunking && (s->quirks & SMTP_QUIRK_NO_CHUNKING) == 0;
 }
 
+bool flight_may_hurry(const struct smtp *s, const struct smtp_flight *f)
+{
+	/* With a server that drops what comes behind the end of a mail, content that has left is a mail of which
+	 * nobody knows. */
+	return s->bdat_known && s->flight_known && (!f->behind || s->depth_known || s->proven) &&
+	       f->mail->size > 0 && f->mail->size <= SMTP_EAGER_BYTES;
+}
+
 struct smtp_flight *flight_at(struct smtp *s, size_t i)
 {
 	return &s->flights[(s->flight_first + i) % SMTP_DEPTH_MAX];
@@ -161,10 +169,21 @@ static unsigned quirk_of(const struct smtp *s, const struct smtp_flight *f, int 
 	return SMTP_QUIRK_NO_PIPELINING;
 }
 
+/* A mail is lost whose content left on the strength of what an earlier connection had proved. */
+static void doubt(struct smtp *s, const struct smtp_flight *f, int err, bool in_step)
+{
+	if (!s->proven || s->depth_known || !f->behind || client_is_ours(err)) return;
+	s->proven = false;
+	s->quirks |= quirk_of(s, f, err, in_step);
+}
+
 static enum smtp_class class_of_loss(struct smtp *s, const struct smtp_flight *f, int err, bool in_step)
 {
 	if (f == NULL) return SMTP_HOLD;
-	if (has_left(s, f)) return SMTP_UNCERTAIN;
+	if (has_left(s, f)) {
+		doubt(s, f, err, in_step);
+		return SMTP_UNCERTAIN;
+	}
 	if (client_is_ours(err)) return SMTP_HOLD;
 	unsigned quirk = quirk_of(s, f, err, in_step);
 	bool begun = f->answered || (f->content_at > 0 && wire_has_left(s, f->content_at));
@@ -199,10 +218,11 @@ static void on_mail(struct smtp *s, struct smtp_flight *f)
 
 	if (class == 2) {
 		if (f->behind) s->depth_known = true;
+		s->proven |= s->depth_known && s->bdat_known;
 		return;
 	}
 	/* No transaction was begun. */
-	if (is_last(s, f)) s->needs_rset = false;
+	if (is_last(s, f) && !f->content_said) s->needs_rset = false;
 	if (class == 3 || (s->reply.code == 503 && f->behind && !s->depth_known))
 		out_of_step(s);
 	else

@@ -35,6 +35,7 @@ void smtp_init(struct smtp *s, const struct smtp_config *config)
 {
 	memset(s, 0, sizeof(*s));
 	s->config = *config;
+	s->proven = config->proven;
 	hal_mutex_init(&s->lock);
 }
 

@@ -187,8 +187,7 @@ static bool command_content(struct smtp *s, struct smtp_flight *f)
 	if (!content_by_bdat(s, mail)) {
 		wire_command(s, SMTP_CMD_DATA, f, "DATA");
 		f->waits = f->content_said = true;
-	} else if (f->due > 0 &&
-		   (!s->bdat_known || !s->flight_known || mail->size <= 0 || mail->size > SMTP_EAGER_BYTES)) {
+	} else if (f->due > 0 && !flight_may_hurry(s, f)) {
 		return false;
 	} else {
 		client_enter(s, SMTP_CONTENT);

@@ -24,7 +24,9 @@
  * - PIPELINING and CHUNKING (RFC 3030): MAIL, RCPT, BDAT and the content itself, mail behind mail, up to depth
  *   of them unanswered. RSET stands before a MAIL whose predecessor's end is not known: what a refused BDAT
  *   leaves behind is indeterminate (section 2). Content over SMTP_EAGER_BYTES waits for the replies to its
- *   envelope.
+ *   envelope; so does that behind a mail not yet answered, until this server (config.proven, or this connection)
+ *   has answered commands that came with the end of another mail: one that drops them would leave it open
+ *   whether it took the mail.
  * - Before its first BDAT a connection is asked whether the server discards a chunk that it refuses: there are
  *   some that take it for commands. With them, and with those that do not know BDAT at all, DATA is used.
  * At most SMTP_DUE_MAX replies are due at any time, so that they fit into any socket buffer and neither side
@@ -161,6 +163,10 @@ struct smtp_config {
 	unsigned wait_percent; /* of the RFC's time limits; 0 means 100 */
 	unsigned depth;        /* mails in flight, at most SMTP_DEPTH_MAX; 0 and 1: one after the other */
 	unsigned quirks;       /* enum smtp_quirk, found on earlier connections */
+	/* An earlier connection to this provider answered the question before its first BDAT, and flights of two mails,
+	 * in step (struct smtp's proven): the content of the second mail need not wait for that proof again. To be
+	 * forgotten together with quirks. */
+	bool proven;
 	/* The transcript; may be NULL: then no note is even made. mail: the one it belongs to, NULL: none but
 	 * the connection. command: which one is sent, or answered; GREETING with SMTP_NOTE_STEP. */
 	void (*note)(void *arg, const struct smtp_mail *mail, enum smtp_note kind, enum smtp_command command,
@@ -327,6 +333,10 @@ struct smtp {
 	struct net_peer peer;
 	uint32_t mails_sent; /* over this connection: final 2yz */
 	unsigned quirks;     /* of config, and what was found on this connection */
+	/* For config.proven of the next connections. Of config; comes true when it was shown on this connection, and
+	 * false when a mail was lost that would have waited without: true in config and false here is to be taken
+	 * back, false in both says nothing. */
+	bool proven;
 	bool tls_on;
 	/* its own */
 	bool loopback, used;

@@ -21,6 +21,7 @@ struct shape {
 	const char *server, *ca; /* NULL: no TLS */
 	enum smtp_tls tls;
 	const char *caps; /* with TLS: then */
+	bool proven;      /* by an earlier connection: contents leave together at once */
 };
 
 static void begin(const struct shape *shape, const struct sim_net_rule *rule)
@@ -124,8 +125,8 @@ static void test_plain(void **state)
 
 static void test_tls(void **state)
 {
-	static const struct shape shapes[] = {{"good", "ca.pem", SMTP_TLS_STARTTLS, NULL},
-					      {"good", "ca.pem", SMTP_TLS_IMPLICIT, NULL}};
+	static const struct shape shapes[] = {{"good", "ca.pem", SMTP_TLS_STARTTLS, NULL, false},
+					      {"good", "ca.pem", SMTP_TLS_IMPLICIT, NULL, false}};
 	unsigned runs = 0;
 
 	(void)state;
@@ -148,6 +149,7 @@ static void begin_three(const struct shape *shape, const struct sim_net_rule *ru
 		kit.peer.caps_tls = shape->caps;
 	}
 	kit.config.depth = 8;
+	kit.config.proven = shape->proven;
 	sim_net_rule_add(rule);
 	kit_many(3, 2, 200);
 }
@@ -235,12 +237,13 @@ static void test_three(void **state)
 	static const struct shape shapes[] = {
 		{.tls = SMTP_TLS_NONE, .caps = "PIPELINING"},
 		{.tls = SMTP_TLS_NONE, .caps = "PIPELINING,CHUNKING"},
+		{.tls = SMTP_TLS_NONE, .caps = "PIPELINING,CHUNKING", .proven = true},
 		{.tls = SMTP_TLS_NONE, .caps = "CHUNKING"},
 	};
 	unsigned runs = 0;
 
 	(void)state;
-	for (size_t i = 0; i < 3; i++)
+	for (size_t i = 0; i < 4; i++)
 		for (size_t m = 0; m < 3; m++)
 			runs += sweep_three(&shapes[i], OUT, modes[m], 0, 1) +
 				sweep_three(&shapes[i], IN, modes[m], 0, 1);
@@ -250,8 +253,8 @@ static void test_three(void **state)
 static void test_three_tls(void **state)
 {
 	static const struct shape shapes[] = {
-		{"good", "ca.pem", SMTP_TLS_STARTTLS, "PIPELINING"},
-		{"good", "ca.pem", SMTP_TLS_IMPLICIT, "PIPELINING,CHUNKING"},
+		{"good", "ca.pem", SMTP_TLS_STARTTLS, "PIPELINING", false},
+		{"good", "ca.pem", SMTP_TLS_IMPLICIT, "PIPELINING,CHUNKING", true},
 	};
 	unsigned runs = 0;
 

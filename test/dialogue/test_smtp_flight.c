@@ -50,9 +50,10 @@ static void assert_all_sent(void)
 }
 
 /* How many round trips a run of n mails takes, by the clock of the world. */
-static int64_t trips(const char *caps, unsigned depth, unsigned n)
+static int64_t trips(const char *caps, unsigned depth, bool proven, unsigned n)
 {
 	begin(caps, depth);
+	kit.config.proven = proven;
 	assert_int_equal(kit_open(), 0);
 	kit_many(n, 1, 2000);
 	int64_t began = hal_clock_mono_ms();
@@ -70,18 +71,20 @@ static void test_round_trips(void **state)
 {
 	(void)state;
 	/* MAIL, RCPT, DATA and the content, one by one. */
-	assert_int_equal(trips("", 8, 20), 80);
+	assert_int_equal(trips("", 8, false, 20), 80);
 	/* Without depth: the envelope, the content. */
-	assert_int_equal(trips("PIPELINING", 1, 20), 40);
+	assert_int_equal(trips("PIPELINING", 1, false, 20), 40);
 	/* The dot with the next mail's envelope. */
-	assert_int_equal(trips("PIPELINING", 2, 20), 21);
-	assert_int_equal(trips("PIPELINING", 8, 20), 21);
-	/* The first with the question before it, then eight at a time. */
-	assert_int_equal(trips("PIPELINING,CHUNKING", 8, 32), 5);
+	assert_int_equal(trips("PIPELINING", 2, false, 20), 21);
+	assert_int_equal(trips("PIPELINING", 8, false, 20), 21);
+	/* The first with the question before it, the second with the proof that there can be two, then eight at a
+	 * time. What an earlier connection proved needs no proof. */
+	assert_int_equal(trips("PIPELINING,CHUNKING", 8, false, 32), 6);
+	assert_int_equal(trips("PIPELINING,CHUNKING", 8, true, 32), 5);
 	/* More at a time is more than the window of this network holds. */
-	assert_int_equal(trips("PIPELINING,CHUNKING", 16, 32), 4);
+	assert_int_equal(trips("PIPELINING,CHUNKING", 16, true, 32), 4);
 	/* CHUNKING alone saves the wait for 354. */
-	assert_int_equal(trips("CHUNKING", 8, 20), 62);
+	assert_int_equal(trips("CHUNKING", 8, false, 20), 62);
 }
 
 static void test_flight_log(void **state)
@@ -206,6 +209,7 @@ static void test_flaws(void **state)
 		{"PIPELINING", PEER_DROPS, 0, NULL, 0, false, SMTP_QUIRK_NO_PIPELINING, 2},
 		{"PIPELINING", PEER_CLOSES, 0, NULL, 0, false, SMTP_QUIRK_NO_PIPELINING, 2},
 		{"PIPELINING", PEER_DROPS_BEHIND, 0, NULL, 0, false, SMTP_QUIRK_NO_DEPTH, 2},
+		{BOTH, PEER_DROPS_BEHIND, 0, NULL, 0, false, SMTP_QUIRK_NO_DEPTH, 2},
 		{"PIPELINING", PEER_SOUND, PEER_RCPT, "503 5.5.1 MAIL first", 1, false,
 		 SMTP_QUIRK_NO_PIPELINING, 2},
 		{"PIPELINING", PEER_SOUND, PEER_DATA, "503 5.5.1 RCPT first", 1, false,
@@ -255,6 +259,79 @@ static void test_chunk_as_commands(void **state)
 	assert_int_equal(kit.many[2].mail.verdict.class, SMTP_SENT);
 	assert_int_equal(kit.peer.taken_count, 2);
 	assert_null(strstr(kit.peer.log, "evil"));
+	kit_end();
+}
+
+/* What an earlier connection has shown is not waited for again. Where it does not hold any more, that is
+ * forgotten, and costs the mails of this one connection only. */
+static void test_proven(void **state)
+{
+	static const struct {
+		const char *caps;
+		bool proven; /* afterwards */
+	} sound[] = {{"", false}, {"PIPELINING", false}, {"CHUNKING", false}, {BOTH, true}};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(sound) / sizeof(sound[0]); i++) {
+		begin(sound[i].caps, 8);
+		kit_many(2, 1, 0);
+		assert_int_equal(kit_open(), 0);
+		assert_int_equal(kit_run(), 0);
+		if (kit.smtp.proven != sound[i].proven) fail_msg("%s: %d", sound[i].caps, kit.smtp.proven);
+		kit_end();
+	}
+	begin(BOTH, 8);
+	kit.config.proven = true;
+	kit.peer.flaw = PEER_DROPS_BEHIND;
+	kit_many(3, 1, 0);
+	assert_int_equal(kit_open(), 0);
+	assert_true(kit.smtp.proven);
+	assert_int_equal(kit_run(), ERR_TIMEOUT);
+	assert_null(kit_many_wrong());
+	assert_int_equal(kit.many[0].mail.verdict.class, SMTP_SENT);
+	assert_int_equal(kit.many[1].mail.verdict.class, SMTP_UNCERTAIN);
+	assert_int_equal(kit.many[2].mail.verdict.class, SMTP_UNCERTAIN);
+	assert_int_equal(kit.smtp.quirks, SMTP_QUIRK_NO_DEPTH);
+	assert_false(kit.smtp.proven);
+	kit_end();
+	/* A connection that ends says nothing about the server: only the proof is asked for again. */
+	begin(BOTH, 8);
+	kit.config.proven = true;
+	kit.peer.hang_up_after = 1;
+	kit_many(3, 1, 0);
+	assert_int_equal(kit_open(), 0);
+	assert_true(kit_run() < 0);
+	assert_int_equal(kit.many[1].mail.verdict.class, SMTP_UNCERTAIN);
+	assert_int_equal(kit.smtp.quirks, 0);
+	assert_false(kit.smtp.proven);
+	kit_end();
+	/* Seen on this very connection: then it is the server that is slow. */
+	begin(BOTH, 8);
+	kit.config.proven = true;
+	kit.peer.scripts[0] = (struct smtp_peer_script){3, PEER_MAIL, PEER_SILENT};
+	kit_many(3, 1, 0);
+	assert_int_equal(kit_open(), 0);
+	assert_int_equal(kit_run(), ERR_TIMEOUT);
+	assert_int_equal(kit.many[2].mail.verdict.class, SMTP_UNCERTAIN);
+	assert_int_equal(kit.smtp.quirks, 0);
+	assert_true(kit.smtp.proven);
+	kit_end();
+}
+
+/* A refused MAIL begins no transaction, but its chunk was refused behind it: that is to be cleared. */
+static void test_rset_behind_refused_bdat(void **state)
+{
+	(void)state;
+	begin(BOTH, 8);
+	kit.peer.scripts[0] = (struct smtp_peer_script){3, PEER_MAIL, "550 5.7.1 not you"};
+	kit_many(4, 1, 0);
+	kit.many[3].mail.alone = true;
+	assert_int_equal(kit_open(), 0);
+	assert_int_equal(kit_run(), 0);
+	if (kit.peer.violations > 0) fail_msg("%s\n%s", kit.peer.violation, kit.notes);
+	assert_null(kit_many_wrong());
+	for (unsigned i = 0; i < 4; i++)
+		assert_int_equal(kit.many[i].mail.verdict.class, i == 2 ? SMTP_FAIL : SMTP_SENT);
 	kit_end();
 }
 
@@ -495,6 +572,8 @@ int main(void)
 		cmocka_unit_test_teardown(test_alone, end),
 		cmocka_unit_test_teardown(test_flaws, end),
 		cmocka_unit_test_teardown(test_chunk_as_commands, end),
+		cmocka_unit_test_teardown(test_proven, end),
+		cmocka_unit_test_teardown(test_rset_behind_refused_bdat, end),
 		cmocka_unit_test_teardown(test_extra_reply, end),
 		cmocka_unit_test_teardown(test_chunks, end),
 		cmocka_unit_test_teardown(test_refused_large, end),

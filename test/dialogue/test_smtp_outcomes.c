@@ -1,6 +1,6 @@
 /* The table of outcomes, outcomes.def: at each state each kind of reply, for a mail alone and for the second of
- * three in flight, on a server without extensions, with PIPELINING, and with CHUNKING. Every row is run, and no
- * combination may lack its row. */
+ * three in flight, on a server without extensions, with PIPELINING, with CHUNKING, and with that and an earlier
+ * connection's proof that it is sound. Every row is run, and no combination may lack its row. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdint.h>
@@ -36,10 +36,11 @@ static const struct {
 	[GONE] = {"GONE", PEER_HANG_UP},
 };
 
-enum mode { ANY, PLAIN, PIPE, CHUNK, MODE_COUNT };
+enum mode { ANY, PLAIN, PIPE, CHUNK, PROVEN, MODE_COUNT };
 
-static const char *const mode_names[] = {"ANY", "PLAIN", "PIPE", "CHUNK"};
-static const char *const mode_caps[] = {"", "SIZE", "PIPELINING", "PIPELINING,CHUNKING"};
+static const char *const mode_names[] = {"ANY", "PLAIN", "PIPE", "CHUNK", "PROVEN"};
+static const char *const mode_caps[] = {"", "SIZE", "PIPELINING", "PIPELINING,CHUNKING",
+					"PIPELINING,CHUNKING"};
 
 static const struct {
 	enum smtp_peer_at at;
@@ -52,14 +53,14 @@ static const struct {
 	{PEER_HELO, "HELO", 1u << ANY, true},
 	{PEER_STARTTLS, "STARTTLS", 1u << ANY, true},
 	{PEER_AUTH, "AUTH", 1u << ANY, true},
-	{PEER_RSET, "RSET", 1u << PLAIN | 1u << PIPE | 1u << CHUNK, false},
-	{PEER_MAIL, "MAIL", 1u << PLAIN | 1u << PIPE | 1u << CHUNK, true},
-	{PEER_RCPT, "RCPT", 1u << PLAIN | 1u << PIPE | 1u << CHUNK, true},
+	{PEER_RSET, "RSET", 1u << PLAIN | 1u << PIPE | 1u << CHUNK | 1u << PROVEN, false},
+	{PEER_MAIL, "MAIL", 1u << PLAIN | 1u << PIPE | 1u << CHUNK | 1u << PROVEN, true},
+	{PEER_RCPT, "RCPT", 1u << PLAIN | 1u << PIPE | 1u << CHUNK | 1u << PROVEN, true},
 	{PEER_DATA, "DATA", 1u << PLAIN | 1u << PIPE, true},
 	{PEER_CONTENT, "CONTENT", 1u << PLAIN | 1u << PIPE, true},
 	{PEER_DOT, "DOT", 1u << PLAIN | 1u << PIPE, true},
-	{PEER_BDAT, "BDAT", 1u << CHUNK, true},
-	{PEER_LAST, "LAST", 1u << CHUNK, true},
+	{PEER_BDAT, "BDAT", 1u << CHUNK | 1u << PROVEN, true},
+	{PEER_LAST, "LAST", 1u << CHUNK | 1u << PROVEN, true},
 	{PEER_QUIT, "QUIT", 1u << PLAIN | 1u << CHUNK, true},
 };
 
@@ -92,6 +93,7 @@ static void begin(enum smtp_peer_at at, enum mode mode, const char *reply)
 		kit.config.password = "password";
 	}
 	kit.config.depth = 8;
+	kit.config.proven = mode == PROVEN;
 	if (at < PEER_RSET || at == PEER_QUIT) kit.peer.replies[at] = reply;
 }
 
@@ -145,7 +147,7 @@ static void play(size_t state, enum kind kind, enum mode mode, unsigned count, c
 	if (at == PEER_RSET) {
 		/* The one before is refused, so that there is something to clear. */
 		kit.peer.scripts[0] = (struct smtp_peer_script){1, PEER_RSET, kinds[kind].reply};
-		if (mode != CHUNK) kit.peer.scripts[1] = (struct smtp_peer_script){1, PEER_RCPT, "550 no"};
+		if (mode < CHUNK) kit.peer.scripts[1] = (struct smtp_peer_script){1, PEER_RCPT, "550 no"};
 	}
 	if (kit_open() < 0) {
 		append(out, &kit.smtp.verdict);

@@ -361,6 +361,7 @@ static void on_bdat(struct session *c, const char *rest)
 		c->chunking = false;
 		end_mail(c);
 	}
+	if (last && p->flaw == PEER_DROPS_BEHIND) c->at = c->have;
 	if (last && p->hang_up_after > 0 && p->mails >= p->hang_up_after) c->over = true;
 }
 
