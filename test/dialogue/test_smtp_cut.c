@@ -125,8 +125,8 @@ static void test_plain(void **state)
 
 static void test_tls(void **state)
 {
-	static const struct shape shapes[] = {{"good", "ca.pem", SMTP_TLS_STARTTLS, NULL, false},
-					      {"good", "ca.pem", SMTP_TLS_IMPLICIT, NULL, false}};
+	static const struct shape shapes[] = {{"self", "self.crt", SMTP_TLS_STARTTLS, NULL, false},
+					      {"self", "self.crt", SMTP_TLS_IMPLICIT, NULL, false}};
 	unsigned runs = 0;
 
 	(void)state;
@@ -253,8 +253,8 @@ static void test_three(void **state)
 static void test_three_tls(void **state)
 {
 	static const struct shape shapes[] = {
-		{"good", "ca.pem", SMTP_TLS_STARTTLS, "PIPELINING", false},
-		{"good", "ca.pem", SMTP_TLS_IMPLICIT, "PIPELINING,CHUNKING", true},
+		{"self", "self.crt", SMTP_TLS_STARTTLS, "PIPELINING", false},
+		{"self", "self.crt", SMTP_TLS_IMPLICIT, "PIPELINING,CHUNKING", true},
 	};
 	unsigned runs = 0;
 
