@@ -29,11 +29,12 @@ static void order(struct net_dialer *d, const struct hal_dns_answer *answer)
 	}
 }
 
-/* How much an error says about the host: the higher one is reported. */
-static int telling(int err)
+int net_telling(int err)
 {
 	switch (err) {
 	case 0: return 0;
+	case ERR_TLS_CERT: return 5;
+	case ERR_TLS: return 4;
 	case ERR_REFUSED: return 3;
 	case ERR_TIMEOUT: return 2;
 	default: return 1;
@@ -77,7 +78,7 @@ static void failed(struct dialing *g, unsigned i, int err)
 	/* The host once, then addresses: the text has little room. */
 	at = g->why->len > 0 ? strchr(g->peer->text, '[') : g->peer->text;
 	buf_printf(g->why, "%s%s: %s", g->why->len > 0 ? "; " : "", at, err_text(err));
-	if (telling(err) > telling(g->err)) g->err = err;
+	if (net_telling(err) > net_telling(g->err)) g->err = err;
 }
 
 /* The next address to begin with: one that was not begun before, else one that lost an earlier race. */

@@ -71,6 +71,10 @@ void net_dialer_init(struct net_dialer *d, const char *host, uint16_t port);
 int net_dialer_next(struct net_dialer *d, struct hal_socket *s, int64_t deadline_ms, struct net_peer *peer,
 		    struct buf *why);
 
+/* How much an error says about a host, for who has one of each address: the higher one is to be reported. A
+ * certificate is worth an alert: TLS_CERT before TLS before REFUSED before TIMEOUT before the others; 0 is lowest. */
+int net_telling(int err);
+
 /* Whether another net_dialer_next has anything to try. */
 bool net_dialer_more(const struct net_dialer *d);
 

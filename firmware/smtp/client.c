@@ -189,6 +189,8 @@ void client_take_reply(struct smtp *s)
 	case SMTP_CMD_DATA:
 	case SMTP_CMD_DOT:
 	case SMTP_CMD_BDAT:
-	case SMTP_CMD_LAST: flight_on_reply(s, &due); break;
+	case SMTP_CMD_LAST:
+	case SMTP_CMD_PROBE_BDAT:
+	case SMTP_CMD_PROBE_RSET: flight_on_reply(s, &due); break;
 	}
 }

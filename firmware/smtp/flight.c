@@ -147,7 +147,7 @@ void client_break_off(struct smtp *s, struct smtp_verdict v)
 
 static bool is_probe(const struct smtp_due *due)
 {
-	return (due->command == SMTP_CMD_BDAT || due->command == SMTP_CMD_RSET) && due->rcpt == WIRE_PROBE;
+	return due->command == SMTP_CMD_PROBE_BDAT || due->command == SMTP_CMD_PROBE_RSET;
 }
 
 /* The server offers PIPELINING, or CHUNKING, and may not be up to it: commands left together, and no such flight
@@ -337,10 +337,10 @@ static void on_bdat(struct smtp *s, struct smtp_flight *f)
 static void on_probe(struct smtp *s, enum smtp_command command)
 {
 	int code = s->reply.code;
-	bool fit = command == SMTP_CMD_BDAT ? code != 500 && code != 502 : code / 100 == 2;
+	bool fit = command == SMTP_CMD_PROBE_BDAT ? code != 500 && code != 502 : code / 100 == 2;
 
 	if (!fit) s->quirks |= SMTP_QUIRK_NO_CHUNKING;
-	s->bdat_known = command == SMTP_CMD_RSET && flight_chunks(s);
+	s->bdat_known = command == SMTP_CMD_PROBE_RSET && flight_chunks(s);
 }
 
 static void on_last(struct smtp *s, struct smtp_flight *f)

@@ -58,20 +58,9 @@ static void tries_init(struct tries *t, struct net_dialer *dialer, int64_t deadl
 	buf_init(&t->why, t->why_text, sizeof(t->why_text));
 }
 
-/* The higher one is reported: a certificate is worth an alert. */
-static int telling(int err)
-{
-	switch (err) {
-	case 0: return 0;
-	case ERR_TLS_CERT: return 3;
-	case ERR_TLS: return 2;
-	default: return 1;
-	}
-}
-
 static void tries_err(struct tries *t, int err)
 {
-	if (err == ERR_STOPPING || telling(err) > telling(t->err)) t->err = err;
+	if (err == ERR_STOPPING || net_telling(err) > net_telling(t->err)) t->err = err;
 }
 
 /* Whether the server is one that we want to talk to: greeted, and with TLS when there is to be TLS. */
@@ -170,10 +159,9 @@ static bool is_worth_another(const struct smtp *s, const struct tries *t, enum s
 	return net_dialer_more(t->dialer) && hal_clock_mono_ms() < t->deadline;
 }
 
-/* One connection and how far it gets. True: another address is worth it. */
-static bool try_one(struct smtp *s, struct tries *t)
+/* A connection to the next address. False: there is none any more, and the verdict says so. */
+static bool connect_one(struct smtp *s, struct tries *t)
 {
-	enum smtp_state before;
 	int64_t connect = hal_clock_in(wire_limit(s, CONNECT_MS));
 	size_t told = t->why.len;
 	int rc = net_dialer_next(t->dialer, &s->socket, connect < t->deadline ? connect : t->deadline,
@@ -187,7 +175,32 @@ static bool try_one(struct smtp *s, struct tries *t)
 	if (t->why.len > told) wire_note(s, SMTP_NOTE_STEP, "%s", t->why_text + told + (told > 0 ? 2 : 0));
 	t->count++;
 	s->tls_tried = false;
-	if (open_over(s, &s->socket.stream, t, &before) == 0) return false;
+	return true;
+}
+
+/* Adds why this address did not do, behind the others. */
+static void add_reason(const struct smtp *s, struct tries *t)
+{
+	const char *name = t->why.len > 0 ? strchr(s->peer.text, '[') : s->peer.text;
+
+	buf_printf(&t->why, "%s%s: %s", t->why.len > 0 ? "; " : "", name, s->verdict.reply.text);
+	tries_err(t, s->verdict.err);
+}
+
+/* Back to where the next address begins. */
+static void start_over(struct smtp *s)
+{
+	hang_up(s);
+	memset(&s->verdict, 0, sizeof(s->verdict));
+	client_enter(s, SMTP_CLOSED);
+}
+
+/* One connection and how far it gets. True: another address is worth it. */
+static bool try_one(struct smtp *s, struct tries *t)
+{
+	enum smtp_state before;
+
+	if (!connect_one(s, t) || open_over(s, &s->socket.stream, t, &before) == 0) return false;
 	/* It may have been the session of an earlier connection that TLS failed over. */
 	if (s->tls_tried && !s->tls_on && net_tls_offered(&s->tls) && !t->again) {
 		t->again = true;
@@ -195,13 +208,9 @@ static bool try_one(struct smtp *s, struct tries *t)
 	}
 	bool another = is_worth_another(s, t, before);
 	if (t->count == 1 && t->why.len == 0 && !another) return false;
-	const char *name = t->why.len > 0 ? strchr(s->peer.text, '[') : s->peer.text;
-	buf_printf(&t->why, "%s%s: %s", t->why.len > 0 ? "; " : "", name, s->verdict.reply.text);
-	tries_err(t, s->verdict.err);
+	add_reason(s, t);
 	if (another) {
-		hang_up(s);
-		memset(&s->verdict, 0, sizeof(s->verdict));
-		client_enter(s, SMTP_CLOSED);
+		start_over(s);
 	} else if (s->verdict.reply.code == 0 && s->verdict.err != ERR_STOPPING) {
 		/* No reply decided: then all the reasons do. */
 		s->verdict.err = t->err;

@@ -15,8 +15,9 @@ const char *smtp_class_name(enum smtp_class c)
 
 const char *smtp_command_name(enum smtp_command command)
 {
-	static const char *const names[] = {"greeting", "EHLO", "HELO", "STARTTLS", "AUTH", "RSET", "MAIL",
-					    "RCPT",     "DATA", ".",    "BDAT",     "BDAT", "QUIT"};
+	static const char *const names[] = {"greeting", "EHLO", "HELO", "STARTTLS", "AUTH",
+					    "RSET",     "MAIL", "RCPT", "DATA",     ".",
+					    "BDAT",     "BDAT", "QUIT", "BDAT",     "RSET"};
 
 	return (size_t)command < sizeof(names) / sizeof(names[0]) ? names[command] : "";
 }

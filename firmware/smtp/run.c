@@ -174,7 +174,7 @@ static void command_probe(struct smtp *s, struct smtp_flight *f)
 	bool rset = s->bdat_asked++ > 0;
 	wire_begin(s, &line);
 	buf_puts(&line, rset ? "RSET" : "BDAT 1");
-	wire_end(s, &line, rset ? SMTP_CMD_RSET : SMTP_CMD_BDAT, f, WIRE_PROBE);
+	wire_end(s, &line, rset ? SMTP_CMD_PROBE_RSET : SMTP_CMD_PROBE_BDAT, f, 0);
 	if (!rset) s->out[s->out_len++] = 'X';
 	s->needs_rset = false;
 }

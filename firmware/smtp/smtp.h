@@ -135,10 +135,12 @@ enum smtp_command {
 	SMTP_CMD_DOT,
 	SMTP_CMD_BDAT, /* a chunk that is not the last */
 	SMTP_CMD_LAST, /* BDAT n LAST */
-	SMTP_CMD_QUIT
+	SMTP_CMD_QUIT,
+	SMTP_CMD_PROBE_BDAT, /* before the first BDAT of a connection: what does the server do with a chunk */
+	SMTP_CMD_PROBE_RSET  /* that it must refuse? */
 };
 
-/* "MAIL" "RCPT" "DATA" "." "BDAT" (both) "EHLO" ...; "greeting" for none. */
+/* "MAIL" "RCPT" "DATA" "." "BDAT" (all) "RSET" (both) "EHLO" ...; "greeting" for none. */
 const char *smtp_command_name(enum smtp_command command);
 
 /* What a server was found to break although it offers it: bits. Not used again on this connection; to be given
@@ -278,7 +280,7 @@ struct smtp_flight {
 /* A command in flight: which reply is due. */
 struct smtp_due {
 	enum smtp_command command;
-	uint16_t rcpt;              /* SMTP_CMD_RCPT: which; else see wire.h */
+	uint16_t rcpt;              /* SMTP_CMD_RCPT: which, else 0 */
 	struct smtp_flight *flight; /* NULL: of the connection */
 	uint64_t end_at; /* its last byte (a chunk: with its content), counted as in struct smtp_flight */
 };

@@ -148,7 +148,8 @@ static int64_t limit_of(enum smtp_command command)
 	case SMTP_CMD_DATA: return 2 * MINUTE_MS;
 	case SMTP_CMD_DOT:
 	case SMTP_CMD_LAST: return 10 * MINUTE_MS;
-	case SMTP_CMD_BDAT: return 3 * MINUTE_MS;
+	case SMTP_CMD_BDAT:
+	case SMTP_CMD_PROBE_BDAT: return 3 * MINUTE_MS;
 	case SMTP_CMD_QUIT: return 2000;
 	default: return 5 * MINUTE_MS;
 	}

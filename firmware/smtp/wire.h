@@ -26,9 +26,6 @@ bool wire_has_room(const struct smtp *s);
  * Errors: of hal_stream. */
 int wire_make_room(struct smtp *s, size_t bytes);
 
-/* In place of a recipient's number: the reply to BDAT or RSET that asks what the server does with chunks. */
-#define WIRE_PROBE 1
-
 /* Puts a command behind those not yet sent, and its reply behind those due: begin, append, end. There must be
  * room for it, and for WIRE_COMMAND_MAX bytes. */
 void wire_begin(struct smtp *s, struct buf *line);

@@ -234,10 +234,21 @@ TEST(abort_while_resolving)
 	aborted_after_700();
 }
 
+static void test_telling(void **state)
+{
+	static const int order[] = {0, ERR_CLOSED, ERR_TIMEOUT, ERR_REFUSED, ERR_TLS, ERR_TLS_CERT};
+
+	(void)state;
+	for (size_t i = 1; i < sizeof(order) / sizeof(order[0]); i++)
+		assert_true(net_telling(order[i - 1]) < net_telling(order[i]));
+	assert_int_equal(net_telling(ERR_RESET), net_telling(ERR_CLOSED));
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_the_first_answers),
+		cmocka_unit_test(test_telling),
 		cmocka_unit_test(test_a_dead_aaaa_costs_250_ms),
 		cmocka_unit_test(test_the_slow_one_may_win),
 		cmocka_unit_test(test_families_in_turn),

@@ -172,6 +172,8 @@ static void test_command_names(void **state)
 	assert_string_equal(smtp_command_name(SMTP_CMD_BDAT), "BDAT");
 	assert_string_equal(smtp_command_name(SMTP_CMD_LAST), "BDAT");
 	assert_string_equal(smtp_command_name(SMTP_CMD_QUIT), "QUIT");
+	assert_string_equal(smtp_command_name(SMTP_CMD_PROBE_BDAT), "BDAT");
+	assert_string_equal(smtp_command_name(SMTP_CMD_PROBE_RSET), "RSET");
 }
 
 static void test_xtext(void **state)
