@@ -182,6 +182,8 @@ static void conn_init(struct worker *w, struct conn *c)
 	config.depth = pool->pipeline_depth;
 	if (hal_clock_mono_ms() >= p->quirks_until_ms) p->quirks = 0;
 	config.quirks = p->quirks;
+	if (hal_clock_mono_ms() >= p->proven_until_ms) p->proven = false;
+	config.proven = p->proven;
 	smtp_init(&c->smtp, &config);
 	c->open = true;
 	c->mails = 0;
@@ -199,6 +201,14 @@ bool conn_may_go_on(const struct conn *c)
 {
 	return c->mails < c->provider->spec.messages_per_connection &&
 	       hal_clock_mono_ms() < c->opened_ms + CONN_AGE_MS;
+}
+
+static int64_t open_ms(struct provider_pool *pool)
+{
+	hal_mutex_lock(&pool->lock);
+	bool scarce = pool->busy >= pool->worker_max && pool->live_count > 1;
+	hal_mutex_unlock(&pool->lock);
+	return scarce ? CONN_OPEN_BUSY_MS : CONN_OPEN_MS;
 }
 
 int conn_ready(struct worker *w, struct smtp_verdict *v)
@@ -225,7 +235,7 @@ int conn_ready(struct worker *w, struct smtp_verdict *v)
 		return v->err;
 	}
 	conn_init(w, c);
-	rc = smtp_open(&c->smtp, hal_clock_in(CONN_OPEN_MS));
+	rc = smtp_open(&c->smtp, hal_clock_in(open_ms(pool)));
 	*v = c->smtp.verdict;
 	return rc;
 }

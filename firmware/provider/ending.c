@@ -115,7 +115,7 @@ static void add_refused_before(const struct attempt *a, struct buf *b)
 	}
 }
 
-static void fill_texts(struct attempt *a, enum job_result_kind kind)
+static void fill_texts(struct attempt *a, enum job_result_kind kind, bool uncertain)
 {
 	struct attempt_memory *m = a->memory;
 	const struct smtp_verdict *v;
@@ -135,6 +135,7 @@ static void fill_texts(struct attempt *a, enum job_result_kind kind)
 	}
 	if (at == SIZE_MAX && kind == JOB_RESULT_FAILED) add_refused_before(a, &b);
 	verdict_text(&b, v);
+	if (uncertain) buf_puts(&b, " (behind the end of the mail: it may have arrived)");
 	a->op.text = m->text;
 	a->op.code = v->reply.code;
 	a->op.host = m->host[0] ? m->host : NULL;
@@ -207,7 +208,7 @@ static void fill(struct attempt *a, const struct outcome *o, const struct outcom
 		a->op.rcpt_count = a->envelope.rcpt_count;
 	}
 	a->op.ended_ms = hal_clock_wall_ms(NULL);
-	fill_texts(a, o->kind);
+	fill_texts(a, o->kind, t->uncertain);
 	a->op.log = (struct str){m->log, m->log_len};
 	if (o->publish) fill_event(a, o, max_retries);
 }
@@ -336,6 +337,8 @@ bool ending_make(struct attempt *a)
 	in.now_ms = hal_clock_wall_ms(NULL);
 	if (in.tally.waiting > 0) in.random = pool_random();
 	hal_mutex_lock(&pool->lock);
+	if (v->err == ERR_TIMEOUT) w->provider->suspect = true;
+	if (fault == OUTCOME_SENT) w->provider->suspect = false;
 	feed(w, outcome_breaker(fault, v->reply.code), reason, &in.hold_ms);
 	if (in.tally.waiting > 0 && !in.tally.counts && !in.tally.stopped && !in.tally.again)
 		in.told = was_told(w->provider, a->claimed->id);

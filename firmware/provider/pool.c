@@ -84,6 +84,16 @@ static int64_t due_wait_ms(const struct provider *p, int64_t now_ms, int64_t wal
 	return wait > 0 ? wait : 0;
 }
 
+/* The last worker that is free is not for a provider that may hold it for minutes while another one's mail goes
+ * quickly. */
+static bool is_last_for_others(const struct provider_pool *pool, const struct provider *p, unsigned left)
+{
+	if (!p->suspect || left > 1 || pool->worker_max == 1) return false;
+	for (size_t i = 0; i < pool->live_count; i++)
+		if (!pool->live[i]->suspect) return true;
+	return false;
+}
+
 /* How long until a worker may begin a mail of p: 0 now, HAL_FOREVER: not by time alone. */
 static int64_t usable_wait_ms(struct provider_pool *pool, struct provider *p, int64_t now_ms, int64_t wall_ms)
 {
@@ -93,6 +103,7 @@ static int64_t usable_wait_ms(struct provider_pool *pool, struct provider *p, in
 
 	if (p->status.in_flight >= p->spec.connections) return HAL_FOREVER;
 	if (p->status.in_flight > 0 && left <= count_unserved(pool, p)) return HAL_FOREVER;
+	if (is_last_for_others(pool, p, left)) return HAL_FOREVER;
 	more = breaker_wait_ms(&p->breaker, now_ms);
 	wait = more > wait ? more : wait;
 	more = p->pause_until_ms - now_ms;
@@ -313,6 +324,18 @@ static int files_look(struct provider_pool *pool, const struct settings *setting
 	return rc;
 }
 
+/* Under the lock: what the one of the same name has sent counts, or every reload would allow as much again. */
+static void rate_take_over(const struct provider_pool *pool, struct provider *p)
+{
+	for (size_t i = 0; i < pool->live_count; i++) {
+		const struct provider *old = pool->live[i];
+
+		if (strcmp(old->spec.name, p->spec.name) == 0 &&
+		    memcmp(&old->spec.rate, &p->spec.rate, sizeof p->spec.rate) == 0)
+			p->rate = old->rate;
+	}
+}
+
 /* Under the lock: the list to be. What is new in it is SLOT_NEW; on failure nothing has changed. */
 static int list_make(struct provider_pool *pool, const struct settings *settings, struct provider **list)
 {
@@ -332,6 +355,7 @@ static int list_make(struct provider_pool *pool, const struct settings *settings
 			break;
 		}
 		provider_begin(list[n], spec);
+		rate_take_over(pool, list[n]);
 	}
 	if (rc < 0) list_drop(list, n);
 	return rc;

@@ -38,6 +38,8 @@
 #define CONN_IDLE_MS          15000 /* then a connection is closed */
 /* From dialing to where a mail may be sent: greeting and EHLO have five minutes each (RFC 5321 section 4.5.3.2). */
 #define CONN_OPEN_MS (15 * 60 * INT64_C(1000))
+/* The same while every worker is busy and there are other providers: those minutes are theirs too. */
+#define CONN_OPEN_BUSY_MS 30000
 /* A server that answers, but only just, would hold a connection for days: no mail is begun on one that is older
  * than this, */
 #define CONN_AGE_MS (30 * 60 * INT64_C(1000))
@@ -101,6 +103,9 @@ struct provider {
 	struct net_tls_config tls;
 	bool maildir_made;
 
+	bool suspect;            /* what became of its last mail was a time-out */
+	bool proven;             /* smtp_config.proven, */
+	int64_t proven_until_ms; /* until then */
 	unsigned quirks;         /* of its servers, as smtp found them */
 	int64_t quirks_until_ms; /* monotonic: then they are forgotten, for a line that broke looks the same */
 	struct provider_status status; /* what is counted; the rest is filled in when asked for */

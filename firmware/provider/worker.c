@@ -147,6 +147,9 @@ static void send_smtp(struct worker *w)
 	}
 	(void)smtp_run(&w->conn->smtp, &supply, w->conn->opened_ms + CONN_AGE_MS + CONN_RUN_MS);
 	hal_mutex_lock(&pool->lock);
+	if (w->conn->smtp.proven && !w->provider->proven)
+		w->provider->proven_until_ms = hal_clock_in(QUIRKS_MS);
+	w->provider->proven = w->conn->smtp.proven;
 	if ((w->conn->smtp.quirks & ~w->provider->quirks) != 0) {
 		w->provider->quirks |= w->conn->smtp.quirks;
 		w->provider->quirks_until_ms = hal_clock_in(QUIRKS_MS);

@@ -437,7 +437,67 @@ static void apart_down_boot(void *arg)
 }
 PROVIDER_KIT_BOOT(apart_down)
 
+/* ---- slow servers ---- */
+
+static void mute(struct hal_stream *s, void *arg)
+{
+	char c;
+
+	(void)arg;
+	while (hal_stream_recv(s, &c, 1, hal_clock_in(3600 * 1000)) > 0)
+		;
+}
+
+#define MUTE(n)                                                                                              \
+	"[provider.mute" #n "]\ntype=smtp\nhost=192.0.2.1" #n "\nport=25\ntls=none\nfrom=gw@example.org\n"
+
+/* As many servers that do not even greet as there are workers: the others' mail goes nevertheless. */
+static void mute_servers_boot(void *arg)
+{
+	static const char *const names[] = {"mute0", "mute1", "mute2", "mute3"};
+	char name[32];
+
+	(void)arg;
+	for (int i = 0; i < 4; i++) {
+		snprintf(name, sizeof name, "192.0.2.1%d", i);
+		sim_peer_listen(name, 25, mute, NULL);
+	}
+	start("PIPELINING", "[worker]\nmax=4\n" ONE MUTE(0) MUTE(1) MUTE(2) MUTE(3));
+	for (int i = 0; i < 12; i++) {
+		snprintf(name, sizeof name, "slow%d", i);
+		(void)provider_kit_mail(&kit, name, names[i % 4]);
+	}
+	hal_clock_sleep_until(hal_clock_in(1000));
+	int64_t id = provider_kit_mail(&kit, "first", "one");
+	(void)provider_kit_await(&kit, id, JOB_COMPLETED, JOB_REASON_NONE, 40000);
+	/* Known by then: there is always a worker for who answers. */
+	hal_clock_sleep_until(hal_clock_in(400 * 1000));
+	for (int i = 0; i < 20; i++) {
+		snprintf(name, sizeof name, "later%d", i);
+		id = provider_kit_mail(&kit, name, "one");
+		(void)provider_kit_await(&kit, id, JOB_COMPLETED, JOB_REASON_NONE, 2000);
+		hal_clock_sleep_until(hal_clock_in(7000));
+	}
+	provider_kit_stop(&kit, 1000);
+}
+PROVIDER_KIT_BOOT(mute_servers)
+
 /* ---- reload, and what a connection leaves behind ---- */
+
+/* Settings that change do not give away as much again. */
+static void rate_stays_boot(void *arg)
+{
+	(void)arg;
+	start("PIPELINING", "[worker]\nmax=2\n" ONE "rate=10/1m\n");
+	(void)hand_in(40, "m");
+	hal_clock_sleep_until(hal_clock_in(5000));
+	assert_int_equal(peer.mails, 10);
+	provider_kit_reload(&kit, "[worker]\nmax=2\n" ONE "rate=10/1m\nconnections=3\n");
+	hal_clock_sleep_until(hal_clock_in(40000));
+	assert_int_equal(peer.mails, 10);
+	provider_kit_stop(&kit, 1000);
+}
+PROVIDER_KIT_BOOT(rate_stays)
 
 static void fewer_workers_boot(void *arg)
 {
@@ -498,6 +558,7 @@ int main(void)
 		cmocka_unit_test(slow_session),    cmocka_unit_test(apart_stop),
 		cmocka_unit_test(apart_reload),    cmocka_unit_test(apart_down),
 		cmocka_unit_test(fewer_workers),   cmocka_unit_test(nothing_stale),
+		cmocka_unit_test(mute_servers),    cmocka_unit_test(rate_stays),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
