@@ -1,10 +1,17 @@
 #include "store_kit.h"
 
+#include <stdarg.h>
+#include <setjmp.h>
+#include <stdint.h>
+#include <stddef.h>
+#include <cmocka.h>
+#include <sqlite3.h>
 #include <stdio.h>
 #include <string.h>
 
 #include "base/err.h"
 #include "hal_clock.h"
+#include "hal_storage.h"
 
 struct store_config kit_config(void)
 {
@@ -15,6 +22,39 @@ struct store_config kit_config(void)
 				     .keep_failed_ms = 90 * KIT_DAY_MS,
 				     .keep_ids_ms = 90 * KIT_DAY_MS,
 				     .keep_results_ms = 7 * KIT_DAY_MS};
+}
+
+void kit_store_open(const struct store_config *config, struct store **s)
+{
+	assert_int_equal(hal_storage_open("data"), 0);
+	assert_int_equal(store_open(config, s), 0);
+}
+
+void kit_store_close(struct store **s)
+{
+	if (*s) store_close(*s);
+	*s = NULL;
+	hal_storage_close();
+}
+
+void kit_store_reopen(const struct store_config *config, struct store **s)
+{
+	if (*s) store_close(*s);
+	assert_int_equal(store_open(config, s), 0);
+}
+
+void kit_store_sql(const char *sql)
+{
+	char path[512];
+	sqlite3 *db;
+
+	assert_int_equal(hal_storage_path("postern.db", path, sizeof path), 0);
+	assert_int_equal(
+		sqlite3_open_v2(path, &db, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE, hal_storage_vfs()),
+		SQLITE_OK);
+	assert_int_equal(sqlite3_exec(db, "PRAGMA locking_mode=EXCLUSIVE", NULL, NULL, NULL), SQLITE_OK);
+	assert_int_equal(sqlite3_exec(db, sql, NULL, NULL, NULL), SQLITE_OK);
+	assert_int_equal(sqlite3_close(db), SQLITE_OK);
 }
 
 static void fill(const char *message_id, char *out, size_t at, size_t len)

@@ -10,6 +10,14 @@
 /* Generous and without surprises. */
 struct store_config kit_config(void);
 
+/* The storage of a test and the store on it, and their end; *s may be NULL there, for a test that has closed it
+ * itself. */
+void kit_store_open(const struct store_config *config, struct store **s);
+void kit_store_close(struct store **s);
+void kit_store_reopen(const struct store_config *config, struct store **s);
+/* What another program would do to the database: the store is closed. */
+void kit_store_sql(const char *sql);
+
 /* A job to n recipients r0@example.com ... of tenant "t"; its original is src_len bytes made from the message
  * id. */
 struct kit_job {

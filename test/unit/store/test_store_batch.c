@@ -29,16 +29,14 @@ static int setup(void **state)
 
 	(void)state;
 	sim_reset();
-	assert_int_equal(hal_storage_open("data"), 0);
-	assert_int_equal(store_open(&c, &s), 0);
+	kit_store_open(&c, &s);
 	return 0;
 }
 
 static int teardown(void **state)
 {
 	(void)state;
-	if (s) store_close(s);
-	hal_storage_close();
+	kit_store_close(&s);
 	return 0;
 }
 
@@ -301,6 +299,96 @@ static void test_claims_when_the_clock_goes_back(void **state)
 	assert_string_equal(claimed[0].message_id, "a");
 }
 
+/* The second of two damaged originals finds no room to be failed: the first waits again too, and is not passed. */
+static void test_rolled_back_jobs_are_claimed_again(void **state)
+{
+	struct store_config c = kit_config();
+	struct store_job seen;
+
+	(void)state;
+	accept_sized("a", 100);
+	hal_clock_sleep_until(hal_clock_in(10));
+	accept_sized("b", 100);
+	store_close(s);
+	kit_store_sql("UPDATE src SET bytes=zeroblob(100)");
+	assert_int_equal(store_open(&c, &s), 0);
+	sim_faults()->disk.fail_calls = SIM_DISK_WRITE;
+	sim_faults()->disk.fail_err = ERR_NO_SPACE;
+	sim_faults()->disk.fail_at = 1 + sim_world.disk_calls;
+	assert_int_equal(claim_some(CAP, sizeof src), 0);
+	sim_faults()->disk.fail_at = 0;
+	claim_some(CAP, sizeof src);
+	for (int64_t id = 1; id <= 2; id++) {
+		assert_int_equal(kit_get(s, id, &seen), 0);
+		assert_int_equal(seen.state, JOB_FAILED);
+		assert_int_equal(seen.reason, JOB_REASON_BAD);
+	}
+}
+
+/* An end that could not be written is not handed in again: its job is given back, after others were claimed. */
+static void test_given_back_after_a_failed_end(void **state)
+{
+	struct store_release r;
+
+	(void)state;
+	accept_sized("a", 100);
+	assert_int_equal(claim_some(1, sizeof src), 1);
+	int64_t a = claimed[0].id;
+	sim_faults()->disk.fail_calls = SIM_DISK_WRITE;
+	sim_faults()->disk.fail_err = ERR_IO;
+	sim_faults()->disk.fail_on = true;
+	sim_faults()->disk.fail_at = 1;
+	assert_int_equal(kit_finish(s, a, JOB_COMPLETED, JOB_REASON_NONE, 0), ERR_IO);
+	sim_faults()->disk.fail_at = 0;
+	hal_clock_sleep_until(hal_clock_in(1000));
+	accept_sized("b", 100);
+	assert_int_equal(claim_some(CAP, sizeof src), 1);
+	assert_string_equal(claimed[0].message_id, "b");
+	store_release_init(&r);
+	r.id = a;
+	assert_int_equal(store_do(s, &r.op), 0);
+	assert_int_equal(claim_some(CAP, sizeof src), 1);
+	assert_int_equal(claimed[0].id, a);
+}
+
+/* What a worker has in hand nobody else ends, queues again or removes, each of a batch, until it is given back. */
+static void test_claimed_jobs_are_busy(void **state)
+{
+	struct store_release release;
+	struct store_requeue again;
+	struct store_cancel cancel;
+	struct store_purge purge;
+
+	(void)state;
+	for (int i = 0; i < 4; i++)
+		accept_sized((const char *[]){"a", "b", "c", "d"}[i], 100);
+	assert_int_equal(claim_some(3, sizeof src), 3);
+	for (int i = 0; i < 3; i++) {
+		store_cancel_init(&cancel);
+		cancel.id = claimed[i].id;
+		assert_int_equal(store_do(s, &cancel.op), ERR_BUSY);
+		store_requeue_init(&again);
+		again.id = claimed[i].id;
+		assert_int_equal(store_do(s, &again.op), ERR_STATE);
+	}
+	store_purge_init(&purge);
+	purge.recipient = STR("r0@example.com");
+	purge.batch = 10;
+	assert_int_equal(store_do(s, &purge.op), 0);
+	assert_int_equal(purge.count, 1); /* the one that nobody has */
+	assert_int_equal(purge.busy, 3);
+	assert_int_equal(kit_status(s).count[JOB_PROCESSING], 3);
+	/* the one in the middle is given back, the others are as they were */
+	store_release_init(&release);
+	release.id = claimed[1].id;
+	assert_int_equal(store_do(s, &release.op), 0);
+	for (int i = 0; i < 3; i++) {
+		store_cancel_init(&cancel);
+		cancel.id = claimed[i].id;
+		assert_int_equal(store_do(s, &cancel.op), i == 1 ? 0 : ERR_BUSY);
+	}
+}
+
 /* ---- handed in together ---- */
 
 #define SINGLES  250
@@ -440,97 +528,7 @@ static void test_claim_does_not_wait_for_the_commit(void **state)
 	assert_int_equal(claim_syncs + 1, syncs_at[0]);
 }
 
-/* ---- ends are gathered ---- */
-
-static struct store_finish ends[CAP];
-static int64_t ended_at[CAP];
-
-static void end_noted(struct store_op *op)
-{
-	size_t i = (size_t)((struct store_finish *)(void *)op - ends);
-
-	assert_int_equal(op->rc, 0);
-	ended_at[i] = hal_clock_mono_ms();
-	noted(op);
-}
-
-static void make_ends(size_t count)
-{
-	char name[16];
-
-	answered = 0;
-	for (size_t i = 0; i < count; i++) {
-		sprintf(name, "end-%zu", i);
-		accept_sized(name, 100);
-	}
-	assert_int_equal(claim_some(count, sizeof src), count);
-	for (size_t i = 0; i < count; i++) {
-		store_finish_init(&ends[i]);
-		ends[i].id = claimed[i].id;
-		ends[i].state = JOB_COMPLETED;
-		ends[i].counted = true;
-		ends[i].started_ms = ends[i].ended_ms = hal_clock_wall_ms(NULL);
-		ends[i].op.done = end_noted;
-	}
-}
-
-static void await_ends(size_t count)
-{
-	while (answered < count)
-		hal_clock_sleep_until(hal_clock_in(1));
-}
-
-static void test_ends_wait_for_each_other(void **state)
-{
-	(void)state;
-	make_ends(3);
-	int64_t start = hal_clock_mono_ms();
-	for (size_t i = 0; i < 3; i++) {
-		store_submit(s, &ends[i].op);
-		hal_clock_sleep_until(hal_clock_in(3));
-	}
-	await_ends(3);
-	assert_int_equal(syncs_at[1], syncs_at[0]);
-	assert_int_equal(syncs_at[2], syncs_at[0]);
-	/* and not for ever */
-	assert_true(ended_at[0] >= start + 5 && ended_at[2] <= start + 20);
-}
-
-static void test_ends_do_not_wait_when_somebody_asks(void **state)
-{
-	(void)state;
-	make_ends(1);
-	int64_t start = hal_clock_mono_ms();
-	store_submit(s, &ends[0].op);
-	assert_int_equal(kit_status(s).count[JOB_COMPLETED], 1);
-	assert_int_equal(answered, 1);
-	assert_true(ended_at[0] < start + 3);
-}
-
-static void test_enough_ends_do_not_wait(void **state)
-{
-	(void)state;
-	make_ends(CAP);
-	int64_t start = hal_clock_mono_ms();
-	for (size_t i = 0; i < CAP; i++)
-		store_submit(s, &ends[i].op);
-	await_ends(CAP);
-	for (size_t i = 0; i < CAP; i++)
-		assert_true(ended_at[i] < start + 3);
-}
-
-static void test_ends_do_not_wait_at_the_stop(void **state)
-{
-	(void)state;
-	make_ends(2);
-	int64_t start = hal_clock_mono_ms();
-	store_submit(s, &ends[0].op);
-	store_submit(s, &ends[1].op);
-	store_close(s);
-	s = NULL;
-	assert_int_equal(answered, 2);
-	assert_true(ended_at[1] < start + 3);
-}
+/* ---- the stop ---- */
 
 static void closer(void *arg)
 {
@@ -568,13 +566,12 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_exactly_full, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_claims_miss_nothing, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_claims_when_the_clock_goes_back, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_rolled_back_jobs_are_claimed_again, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_given_back_after_a_failed_end, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_claimed_jobs_are_busy, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_one_group, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_more_than_a_group, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_claim_does_not_wait_for_the_commit, setup, teardown),
-		cmocka_unit_test_setup_teardown(test_ends_wait_for_each_other, setup, teardown),
-		cmocka_unit_test_setup_teardown(test_ends_do_not_wait_when_somebody_asks, setup, teardown),
-		cmocka_unit_test_setup_teardown(test_enough_ends_do_not_wait, setup, teardown),
-		cmocka_unit_test_setup_teardown(test_ends_do_not_wait_at_the_stop, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_stopping, setup, teardown),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -5,7 +5,6 @@
 #include <stdint.h>
 #include <stddef.h>
 #include <cmocka.h>
-#include <sqlite3.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -31,16 +30,14 @@ static int setup(void **state)
 	sim_reset();
 	config = kit_config();
 	memset(&claimed, 0, sizeof claimed);
-	assert_int_equal(hal_storage_open("data"), 0);
-	assert_int_equal(store_open(&config, &s), 0);
+	kit_store_open(&config, &s);
 	return 0;
 }
 
 static int teardown(void **state)
 {
 	(void)state;
-	if (s) store_close(s);
-	hal_storage_close();
+	kit_store_close(&s);
 	return 0;
 }
 
@@ -612,20 +609,6 @@ static void test_end_that_was_there(void **state)
 
 /* ---- schema ---- */
 
-static void run_sql(const char *sql)
-{
-	char path[512];
-	sqlite3 *db;
-
-	assert_int_equal(hal_storage_path("postern.db", path, sizeof path), 0);
-	assert_int_equal(
-		sqlite3_open_v2(path, &db, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE, hal_storage_vfs()),
-		SQLITE_OK);
-	assert_int_equal(sqlite3_exec(db, "PRAGMA locking_mode=EXCLUSIVE", NULL, NULL, NULL), SQLITE_OK);
-	assert_int_equal(sqlite3_exec(db, sql, NULL, NULL, NULL), SQLITE_OK);
-	assert_int_equal(sqlite3_close(db), SQLITE_OK);
-}
-
 static void test_newer_schema(void **state)
 {
 	(void)state;
@@ -634,7 +617,7 @@ static void test_newer_schema(void **state)
 	assert_int_equal(kit_accept(s, "m1", "p", NULL), 0);
 	store_close(s);
 	s = NULL;
-	run_sql("PRAGMA user_version=99");
+	kit_store_sql("PRAGMA user_version=99");
 	int64_t len = sim_disk_read("postern.db", 0, before, sizeof before);
 	struct store *none;
 	assert_int_equal(store_open(&config, &none), ERR_NEWER);
@@ -645,7 +628,7 @@ static void test_newer_schema(void **state)
 	memset(after, 0xaa, 4096);
 	sim_disk_write("postern.db", 3 * 4096, after, 4096);
 	assert_int_equal(store_open(&config, &none), ERR_NEWER);
-	run_sql("PRAGMA user_version=1");
+	kit_store_sql("PRAGMA user_version=1");
 }
 
 static void test_migration(void **state)
@@ -654,12 +637,12 @@ static void test_migration(void **state)
 	store_close(s);
 	s = NULL;
 	sim_disk_remove("postern.db");
-	run_sql("PRAGMA user_version=0; CREATE TABLE of_before(x); INSERT INTO of_before VALUES(42)");
+	kit_store_sql("PRAGMA user_version=0; CREATE TABLE of_before(x); INSERT INTO of_before VALUES(42)");
 	assert_int_equal(store_open(&config, &s), 0);
 	assert_int_equal(kit_accept(s, "m1", "p", NULL), 0);
 	store_close(s);
 	s = NULL;
-	run_sql("UPDATE of_before SET x=x+1");
+	kit_store_sql("UPDATE of_before SET x=x+1");
 	assert_int_equal(store_open(&config, &s), 0);
 	assert_int_equal(kit_status(s).count[JOB_PENDING], 1);
 }

@@ -22,16 +22,14 @@ static int setup(void **state)
 	(void)state;
 	sim_reset();
 	struct store_config c = kit_config();
-	assert_int_equal(hal_storage_open("data"), 0);
-	assert_int_equal(store_open(&c, &s), 0);
+	kit_store_open(&c, &s);
 	return 0;
 }
 
 static int teardown(void **state)
 {
 	(void)state;
-	store_close(s);
-	hal_storage_close();
+	kit_store_close(&s);
 	return 0;
 }
 
@@ -39,8 +37,7 @@ static void reopen(void)
 {
 	struct store_config c = kit_config();
 
-	store_close(s);
-	assert_int_equal(store_open(&c, &s), 0);
+	kit_store_reopen(&c, &s);
 }
 
 static int64_t now(void)

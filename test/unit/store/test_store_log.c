@@ -4,7 +4,6 @@
 #include <stdint.h>
 #include <stddef.h>
 #include <cmocka.h>
-#include <sqlite3.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -25,35 +24,20 @@ static int setup(void **state)
 	(void)state;
 	sim_reset();
 	config = kit_config();
-	assert_int_equal(hal_storage_open("data"), 0);
-	assert_int_equal(store_open(&config, &s), 0);
+	kit_store_open(&config, &s);
 	return 0;
 }
 
 static int teardown(void **state)
 {
 	(void)state;
-	if (s) store_close(s);
-	hal_storage_close();
+	kit_store_close(&s);
 	return 0;
 }
 
 static void reopen(void)
 {
-	store_close(s);
-	assert_int_equal(store_open(&config, &s), 0);
-}
-
-static void run_sql(const char *sql)
-{
-	char path[512];
-	sqlite3 *db;
-
-	assert_int_equal(hal_storage_path("postern.db", path, sizeof path), 0);
-	assert_int_equal(sqlite3_open_v2(path, &db, SQLITE_OPEN_READWRITE, hal_storage_vfs()), SQLITE_OK);
-	assert_int_equal(sqlite3_exec(db, "PRAGMA locking_mode=EXCLUSIVE", NULL, NULL, NULL), SQLITE_OK);
-	assert_int_equal(sqlite3_exec(db, sql, NULL, NULL, NULL), SQLITE_OK);
-	assert_int_equal(sqlite3_close(db), SQLITE_OK);
+	kit_store_reopen(&config, &s);
 }
 
 /* One attempt from claim to finish. */
@@ -244,7 +228,7 @@ static void test_version_1_is_taken_over(void **state)
 		 (long long)fnv(job.src, job.src_len));
 	store_close(s);
 	s = NULL;
-	run_sql(sql);
+	kit_store_sql(sql);
 	assert_int_equal(store_open(&config, &s), 0);
 	assert_int_equal(list(old, 0, 8), 1);
 	assert_string_equal(attempts[0].log, "");
@@ -257,7 +241,7 @@ static void test_version_1_is_taken_over(void **state)
 	store_close(s);
 	s = NULL;
 	/* bytes that neither sum fits */
-	run_sql("UPDATE src SET bytes=zeroblob(700) WHERE id>>12=2");
+	kit_store_sql("UPDATE src SET bytes=zeroblob(700) WHERE id>>12=2");
 	assert_int_equal(store_open(&config, &s), 0);
 	assert_int_equal(kit_claim(s, "p", &claimed), 0);
 	struct store_job seen;
@@ -280,7 +264,7 @@ static void test_salvage(void **state)
 		attempt(JOB_PENDING, false, "535 held", "S: 535 held\n");
 		store_close(s);
 		s = NULL;
-		if (version == 1) run_sql("DROP TABLE log; PRAGMA user_version=1; VACUUM");
+		if (version == 1) kit_store_sql("DROP TABLE log; PRAGMA user_version=1; VACUUM");
 		sim_disk_write("postern.db", 0, zero, sizeof zero);
 		assert_int_equal(store_open(&config, &s), 0);
 		assert_true(kit_status(s).quarantined > 0);
