@@ -27,8 +27,9 @@ struct store_claim_slot *store_claim_find(struct store *s, int64_t id)
 	return NULL;
 }
 
-void store_floor_lower(struct store *s, int64_t due_ms)
+void store_job_due(struct store *s, int64_t due_ms)
 {
+	s->wake = true;
 	for (size_t i = 0; i < STORE_HOLDS; i++) {
 		for (int p = 0; p < JOB_PRIORITY_COUNT; p++) {
 			int64_t *floor = &s->floors[i].due_ms[p];
@@ -38,16 +39,25 @@ void store_floor_lower(struct store *s, int64_t due_ms)
 	}
 }
 
+void store_claim_free(struct store *s, struct store_claim_slot *c)
+{
+	int64_t due_ms = c->due_ms;
+
+	*c = s->claims[--s->claims_used];
+	if (due_ms != STORE_DUE_NEVER) store_job_due(s, due_ms);
+}
+
 static void claims_settle(struct store *s, bool committed)
 {
 	for (size_t i = 0; i < s->claims_used;) {
 		struct store_claim_slot *c = &s->claims[i];
 
 		if (committed ? c->ending : c->fresh) {
-			*c = s->claims[--s->claims_used];
+			store_claim_free(s, c);
 			continue;
 		}
 		c->fresh = c->ending = false;
+		c->due_ms = STORE_DUE_ANY;
 		i++;
 	}
 }
@@ -124,7 +134,6 @@ static bool reopen(struct store *s)
 	if (s->tally.last_seq < s->answered_seq) s->tally.last_seq = s->answered_seq;
 	s->broken = 0;
 	s->retry_delay_ms = 0;
-	s->wake = true;
 	log_warn("store", "storage failed -> reopened and verified",
 		 LOG_INT("waiting", s->tally.count[JOB_PENDING]));
 	return true;
@@ -156,7 +165,6 @@ static bool heal(struct store *s, const struct store_op *op)
 		s->trouble = STORE_TROUBLE_CORRUPT;
 		if (store_salvage(s) == 0 && store_count(s) >= 0) {
 			s->trouble = STORE_TROUBLE_NONE;
-			s->wake = true;
 			return true;
 		}
 		store_db_close(s, false);
@@ -273,7 +281,8 @@ static void undo(struct store *s, bool unsure)
 		s->claims[i].unsure |= unsure && s->claims[i].ending;
 		s->claims[i].known = false;
 	}
-	store_floor_lower(s, 0);
+	/* What it had ended waits again. */
+	store_job_due(s, STORE_DUE_ANY);
 	store_rollback(s);
 	claims_settle(s, false);
 	s->tally = s->before;

@@ -153,11 +153,7 @@ static int finish_job(struct store *s, const struct store_finish *f, const struc
 
 static void finish_tally(struct store *s, const struct store_finish *f)
 {
-	s->wake |= f->state == JOB_PENDING;
-	if (f->state == JOB_PENDING) {
-		store_floor_lower(s, f->due_ms);
-		return;
-	}
+	if (f->state == JOB_PENDING) return;
 	s->tally.count[JOB_PENDING]--;
 	s->tally.count[f->state]++;
 	if (f->state == JOB_COMPLETED) s->tally.last_success_ms = f->ended_ms;
@@ -179,9 +175,7 @@ int store_op_finish(struct store *s, struct store_finish *f)
 							      row.try_started_ms == f->started_ms));
 	if (rc == 0 || there) {
 		c->ending = true;
-		/* Since it was there other claims may have passed it. */
-		store_floor_lower(s, 0);
-		s->wake = true;
+		c->due_ms = STORE_DUE_ANY;
 		return there ? 0 : ERR_NOT_FOUND;
 	}
 	rc = store_begin(s);
@@ -194,6 +188,7 @@ int store_op_finish(struct store *s, struct store_finish *f)
 	c->known = false;
 	if (rc < 0) return rc;
 	c->ending = true;
+	c->due_ms = f->state == JOB_PENDING ? f->due_ms : STORE_DUE_NEVER;
 	finish_tally(s, f);
 	return 0;
 }
@@ -277,8 +272,7 @@ int store_job_requeue(struct store *s, int64_t id)
 	s->tally.count[JOB_PENDING]++;
 	if (expires < s->tally.next_expiry_ms) s->tally.next_expiry_ms = expires;
 	s->tally.oldest_id = 0;
-	store_floor_lower(s, now);
-	s->wake = true;
+	store_job_due(s, now);
 	return 0;
 }
 
@@ -292,8 +286,7 @@ static int requeue_one(struct store *s, int64_t id)
 	if (row.state == JOB_FAILED) return store_job_requeue(s, id);
 	if (row.state != JOB_PENDING || store_claim_find(s, id)) return ERR_STATE;
 	if (row.due_ms <= now) return 0;
-	store_floor_lower(s, now);
-	s->wake = true;
+	store_job_due(s, now);
 	rc = store_write(s, SQL_DUE_NOW, "ii", id, now);
 	return rc < 0 ? rc : 0;
 }

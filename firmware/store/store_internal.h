@@ -71,11 +71,12 @@ struct store_try {
 };
 
 struct store_claim_slot {
-	int64_t id;  /* 0: free */
-	bool known;  /* row is as it stands in the database */
-	bool fresh;  /* made in the group that is running: undone with it */
-	bool ending; /* a finish in the group that is running: freed when it is committed */
-	bool unsure; /* a finish of it failed in a way that may have reached flash nevertheless */
+	int64_t id;     /* 0: free */
+	bool known;     /* row is as it stands in the database */
+	bool fresh;     /* made in the group that is running: undone with it */
+	bool ending;    /* a finish in the group that is running: freed when it is committed */
+	bool unsure;    /* a finish of it failed in a way that may have reached flash nevertheless */
+	int64_t due_ms; /* of the job once this is freed */
 	struct store_try row;
 };
 
@@ -123,7 +124,7 @@ struct store {
 	bool reserve_there;
 	bool stuck; /* the last end of an attempt could not be written for lack of space */
 	bool over;  /* max_page_count was lifted to let a finish through */
-	bool wake;  /* jobs became due in this group */
+	bool wake;  /* jobs became due: set by store_job_due */
 	int broken; /* why db is NULL */
 	int64_t retry_at_ms, retry_delay_ms; /* monotonic */
 	struct store_tally tally, before;
@@ -158,8 +159,13 @@ struct store {
 
 /* ---- store.c ---- */
 struct store_claim_slot *store_claim_find(struct store *s, int64_t id);
-/* A job that is not claimed is due from then on: claims must see it. 0: any. */
-void store_floor_lower(struct store *s, int64_t due_ms);
+/* A job that is not claimed is due from then on: claims see it, and who waits for work hears of it. The only place
+ * that lowers floors or sets wake. */
+#define STORE_DUE_ANY   0
+#define STORE_DUE_NEVER INT64_MAX /* of a claim: the job has ended */
+void store_job_due(struct store *s, int64_t due_ms);
+/* Moves the last slot into its place. The job is anybody's again, from the slot's due_ms on. */
+void store_claim_free(struct store *s, struct store_claim_slot *c);
 /* The store gets on. An error: what takes long breaks off. */
 int store_progress(struct store *s);
 /* Puts an operation that is not done yet behind all others. */

@@ -71,7 +71,7 @@ static int job_put(struct store *s, const struct store_accept *a, int64_t id, in
 			     job->email_type, job->source_app, job->related_model_id);
 	if (rc < 0) return rc;
 	if (expires < s->tally.next_expiry_ms) s->tally.next_expiry_ms = expires;
-	store_floor_lower(s, due);
+	store_job_due(s, due);
 	return rc;
 }
 
@@ -92,7 +92,6 @@ static int accept_new(struct store *s, struct store_accept *a)
 	a->state = JOB_PENDING;
 	s->tally.count[JOB_PENDING]++;
 	if (s->tally.oldest_id < 0) s->tally.oldest_id = 0;
-	s->wake = true;
 	return 0;
 }
 
@@ -292,8 +291,8 @@ int store_op_claim(struct store *s, struct store_claim *c)
 		rc = claim_priority(s, c, (enum job_priority)p, now, &full);
 	if (rc < 0) {
 		/* All or none. */
-		s->claims_used = used;
-		store_floor_lower(s, 0);
+		while (s->claims_used > used)
+			store_claim_free(s, &s->claims[s->claims_used - 1]);
 		return rc;
 	}
 	for (int p = 0; p < JOB_PRIORITY_COUNT && c->count == 0; p++) {
@@ -308,11 +307,7 @@ int store_op_release(struct store *s, struct store_release *r)
 {
 	struct store_claim_slot *c = store_claim_find(s, r->id);
 
-	if (c) {
-		*c = s->claims[--s->claims_used];
-		store_floor_lower(s, 0);
-		s->wake = true;
-	}
+	if (c) store_claim_free(s, c);
 	return 0;
 }
 

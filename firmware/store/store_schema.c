@@ -255,7 +255,7 @@ int store_count(struct store *s)
 	/* Perhaps it is another database than before. */
 	for (size_t i = 0; i < s->claims_used; i++)
 		s->claims[i].known = false;
-	store_floor_lower(s, 0);
+	store_job_due(s, STORE_DUE_ANY);
 	store_space_measure(s);
 	return 0;
 }

@@ -380,7 +380,7 @@ int store_op_clock_stepped(struct store *s, struct store_clock_stepped *c)
 	int rc = clock_load(s, &m);
 
 	if (c->now_ms) now = c->now_ms;
-	store_floor_lower(s, 0);
+	store_job_due(s, STORE_DUE_ANY);
 	/* One that failed on its way, this one or another, goes on. */
 	if (rc >= 0 && m.delta) rc = clock_move(s, &m);
 	if (rc >= 0 && c->delta_ms && (!c->serial || m.serial != c->serial)) {
@@ -399,7 +399,6 @@ int store_op_clock_stepped(struct store *s, struct store_clock_stepped *c)
 		*success = *success + c->delta_ms < now ? *success + c->delta_ms : now;
 	s->tally.next_expiry_ms = now;
 	s->expiry_again_ms = 0;
-	s->wake = true;
 	return 0;
 }
 
@@ -448,10 +447,9 @@ int store_op_hold(struct store *s, struct store_hold *h)
 		store_end(st);
 		for (unsigned i = 0; rc >= 0 && i < n; i++)
 			rc = store_write(s, SQL_DUE_NOW, "ii", ids[i], now);
-		if (n) store_floor_lower(s, now);
+		if (n) store_job_due(s, now);
 		h->count += n;
 	}
-	s->wake |= h->count > 0;
 	return rc < 0 ? rc : 0;
 }
 
