@@ -6,18 +6,35 @@
 
 #define LINE_MAX_BYTES JOB_RAW_LINE_MAX
 
-/* The next line, without its end; false: there is none. */
-static bool next_line(struct str in, size_t *at, struct str *line)
-{
-	const char *from = in.ptr + *at;
-	size_t left = in.len - *at, n = 0;
+struct lines {
+	struct str in;
+	size_t at;
+	size_t lone; /* CRs in front of this place have no LF behind them */
+};
 
-	if (left == 0) return false;
-	while (n < left && from[n] != '\n' && from[n] != '\r')
+/* The place behind the line end at `at`: CR, LF, CRLF, or any run of CR before an LF (as job_raw_line takes it). */
+static size_t behind_end(struct lines *l, size_t at)
+{
+	size_t run = at;
+
+	if (l->in.ptr[at] == '\n' || at < l->lone) return at + 1;
+	while (run < l->in.len && l->in.ptr[run] == '\r')
+		run++;
+	if (run < l->in.len && l->in.ptr[run] == '\n') return run + 1;
+	l->lone = run;
+	return at + 1;
+}
+
+/* The next line, without its end; false: there is none. */
+static bool next_line(struct lines *l, struct str *line)
+{
+	size_t n = l->at;
+
+	if (n == l->in.len) return false;
+	while (n < l->in.len && l->in.ptr[n] != '\n' && l->in.ptr[n] != '\r')
 		n++;
-	*line = (struct str){from, n};
-	if (n < left) n += from[n] == '\r' && n + 1 < left && from[n + 1] == '\n' ? 2 : 1;
-	*at += n;
+	*line = (struct str){l->in.ptr + l->at, n - l->at};
+	l->at = n < l->in.len ? behind_end(l, n) : n;
 	return true;
 }
 
@@ -52,11 +69,11 @@ void sendmail_message(struct str in, bool dot_is_text, struct buf *out, struct s
 {
 	enum job_raw_field field = JOB_RAW_OTHER, this;
 	bool in_header = true, first = true;
+	struct lines lines = {.in = in};
 	struct str line, value;
-	size_t at = 0;
 
 	*header = (struct sendmail_header){0};
-	for (; next_line(in, &at, &line); first = false) {
+	for (; next_line(&lines, &line); first = false) {
 		if (!dot_is_text && str_eq(line, STR("."))) break;
 		if (!in_header) {
 			put_body_line(out, line);

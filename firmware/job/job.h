@@ -270,8 +270,9 @@ void job_text_reader_rewind(struct job_text_reader *r);
  * string. */
 int job_text_reader_read(struct job_text_reader *r, char *bytes, size_t cap);
 
-/* A finished message (raw), line by line: base64 undone, CR, LF and CRLF all taken for line ends, the last line
- * ended. Fixed memory; every pass is the same. Fields are the room's own but for the four named. */
+/* A finished message (raw), line by line: base64 undone; CR, LF, CRLF and any run of CR before an LF are one line end
+ * each, the last line is ended. Fixed memory; every pass is the same. Fields are the room's own but for the four
+ * named. */
 struct job_raw_reader {
 	const char *why; /* after ERR_INVALID: a static sentence without a full stop */
 	size_t line_no;  /* of the line given last, or of the one that is wrong; from 1 */
@@ -284,8 +285,9 @@ struct job_raw_reader {
 	char in[512];
 	char bytes[384];
 	size_t len, at;
-	bool last, after_cr, head_over;
+	bool last, head_over;
 	size_t header_bytes, line_len;
+	size_t owed; /* empty lines, of CRs that are behind us already */
 	char line[JOB_RAW_LINE_MAX + 2];
 };
 

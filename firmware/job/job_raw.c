@@ -15,8 +15,8 @@ static void begin(struct job_raw_reader *r)
 	r->in_header = r->eight_bit = false;
 	r->memory_at = 0;
 	r->len = r->at = 0;
-	r->last = r->after_cr = r->head_over = false;
-	r->header_bytes = r->line_len = 0;
+	r->last = r->head_over = false;
+	r->header_bytes = r->line_len = r->owed = 0;
 }
 
 void job_raw_reader_memory(struct job_raw_reader *r, struct str base64)
@@ -83,6 +83,30 @@ static bool is_stop(char c)
 	return c == '\n' || c == '\r' || c == '\0';
 }
 
+/* Behind a CR that ends a line. Text modes that write CRLF for LF turn CRLF into CRCRLF: any run of CR in front of
+ * an LF is one end, or the header would end after its first line and show a Bcc in the body. Without an LF behind
+ * them each CR is one. */
+static int take_rest_of_end(struct job_raw_reader *r)
+{
+	size_t run = 0;
+
+	for (;; run++, r->at++) {
+		if (r->at == r->len) {
+			int rc = refill(r);
+
+			if (rc < 0) return rc;
+			if (r->len == 0) break;
+		}
+		if (r->bytes[r->at] == '\n') {
+			r->at++;
+			return 1;
+		}
+		if (r->bytes[r->at] != '\r') break;
+	}
+	r->owed = run;
+	return 1;
+}
+
 /* Moves what belongs to the line out of the bytes at hand. 1: its end was among them. */
 static int take_piece(struct job_raw_reader *r)
 {
@@ -101,9 +125,8 @@ static int take_piece(struct job_raw_reader *r)
 	r->at += n;
 	if (p == end) return 0;
 	if (*p == '\0') return invalid(r, "a NUL in it (encode it as base64)");
-	r->after_cr = *p == '\r';
 	r->at++;
-	return 1;
+	return *p == '\r' ? take_rest_of_end(r) : 1;
 }
 
 /* A line without its end, in r->line. 0: there is none. */
@@ -115,18 +138,15 @@ static int take_line(struct job_raw_reader *r)
 	r->line_len = 0;
 	r->eight_bit = false;
 	r->line_no++;
+	if (r->owed > 0) {
+		r->owed--;
+		return 1;
+	}
 	while (rc == 0) {
 		if (r->at == r->len) {
 			rc = refill(r);
 			if (rc < 0) return rc;
 			if (r->len == 0) return begun ? 1 : 0;
-		}
-		if (r->after_cr) {
-			r->after_cr = false;
-			if (r->bytes[r->at] == '\n') {
-				r->at++;
-				continue;
-			}
 		}
 		begun = true;
 		rc = take_piece(r);

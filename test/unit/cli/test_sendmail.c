@@ -155,6 +155,8 @@ static void mends_what_is_missing(void **state)
 	check_message("From: root (Cron Daemon)\nTo: a@b.c\n\n", "From: root (Cron Daemon)\nTo: a@b.c\n\n",
 		      false);
 	check_message("Subject: x\r\n\r\na\rb\r\n\r", "Subject: x\n\na\nb\n\n", false);
+	check_message("Subject: x\r\r\nBcc: h@b.c\r\r\n\r\r\na\r\rb\r\r\r\n\r\r",
+		      "Subject: x\nBcc: h@b.c\n\na\n\nb\n\n\n", false);
 }
 
 static void ends_at_a_lone_dot(void **state)

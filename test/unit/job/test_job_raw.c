@@ -157,6 +157,7 @@ static void takes_recipients_from_the_header(void **state)
 		{"To: root\nTo: a@[IPv6:2001:db8::1]\n", "t:root t:a@[IPv6:2001:db8::1]"},
 		{"To: a@b.c\nResent-To: r@b.c\nResent-Bcc: s@b.c\n\n", "t:r@b.c b:s@b.c"},
 		{"From x Mon\nTo: a@b\xc3\xbc.c\n\n", "t:a@xn--b-eha.c"},
+		{"To: a@b.c\r\r\nBcc: h@e.f\r\r\n\r\r\nCc: body@e.f\r\r\n", "t:a@b.c b:h@e.f"},
 		{"Subject: x\n To: no@b.c\nTo\t:\n a@b.c\n\n", "t:a@b.c"},
 	};
 

@@ -105,9 +105,29 @@ static void line_ends_become_crlf(void **state)
 		  COMPLETE "\r\na\r\n\r\n\r\nb\r\n");
 	expect_of("", "From: a@b.c\rTo: d@e.f\rDate: x\rMessage-ID: <m@b.c>\r\ra\r\rb\r",
 		  COMPLETE "\r\na\r\n\r\nb\r\n");
-	expect_of("", COMPLETE "\r\na\r\n\rb\n\rc\r\r\n", COMPLETE "\r\na\r\n\r\nb\r\n\r\nc\r\n\r\n");
+	expect_of("", COMPLETE "\r\na\r\n\rb\n\rc\r\r\n", COMPLETE "\r\na\r\n\r\nb\r\n\r\nc\r\n");
+	expect_of("", COMPLETE "\r\na\r\r\rb\r\r\r\nc\r\r", COMPLETE "\r\na\r\n\r\n\r\nb\r\nc\r\n\r\n");
 	expect_of("", COMPLETE, COMPLETE);
 	expect_of("", "From: a@b.c\nTo: d@e.f\nDate: x\nMessage-ID: <m@b.c>", COMPLETE);
+}
+
+/* What text mode has made of CRLF: one line end, wherever the reader's pieces end, so that no empty line ends the
+ * header before a Bcc. */
+static void runs_of_cr_before_lf_are_one_end(void **state)
+{
+	static char in[1 << 12], out[1 << 12];
+
+	(void)state;
+	for (int fill = 0; fill < 800; fill++) {
+		const char *cr = "\r\r\r\r" + fill % 4;
+
+		snprintf(in, sizeof in,
+			 "From: a@b.c%s\nTo: d@e.f%s\nDate: x%s\nMessage-ID: <m@b.c>%s\nX: %0*d%s\n"
+			 "Bcc: hidden@e.f%s\n%s\nx%s\n%s\ny%s\n",
+			 cr, cr, cr, cr, fill + 1, 0, cr, cr, cr, cr, cr, cr);
+		snprintf(out, sizeof out, COMPLETE "X: %0*d\r\n\r\nx\r\n\r\ny\r\n", fill + 1, 0);
+		expect_of("", in, out);
+	}
 }
 
 static void missing_fields_stand_in_front(void **state)
@@ -277,6 +297,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(complete_message_is_left_alone),
 		cmocka_unit_test(line_ends_become_crlf),
+		cmocka_unit_test(runs_of_cr_before_lf_are_one_end),
 		cmocka_unit_test(missing_fields_stand_in_front),
 		cmocka_unit_test(from_is_made_when_there_is_none),
 		cmocka_unit_test(override_counts_for_the_envelope),
