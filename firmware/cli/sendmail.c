@@ -92,6 +92,21 @@ static void put_local(struct cli *c, struct buf *b, struct str name)
 	if (!alias) buf_printf(b, "@%s", c->settings->gateway.name);
 }
 
+/* -f with a domain is judged by the gateway. Without one it is the name of a user here: what is none must not be
+ * passed over for the provider's from. */
+static int check_sender(const struct sendmail *s)
+{
+	char memory[2048];
+	struct job_address address;
+	struct arena a;
+	const char *why;
+
+	if (!s->from || !*s->from || strchr(s->from, '@') || strcmp(s->from, "<>") == 0) return 0;
+	arena_init(&a, memory, sizeof(memory));
+	if (job_address_parse(&a, str_from(s->from), &address, &why) == 0) return 0;
+	return cli_fail(SENDMAIL_DATA, "-f %s: not an address: %s", s->from, why);
+}
+
 /* Who sends: -f, else the user who calls. */
 static struct str sender(struct cli *c, const struct sendmail *s)
 {
@@ -192,7 +207,8 @@ static int make_job(struct cli *c, const struct sendmail *s, struct str *out)
 	int code;
 
 	if (!text) return cli_fail(SENDMAIL_OS, "%s", err_text(ERR_NO_MEMORY));
-	code = read_message(c, s, &message, &header);
+	code = check_sender(s);
+	if (code == 0) code = read_message(c, s, &message, &header);
 	if (code == 0 && s->from_header && s->rcpt_count > 0) code = rcpts_of(c, message, &of_message);
 	if (code != 0) return code;
 	buf_init(&b, text, cap);

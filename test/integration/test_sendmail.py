@@ -143,7 +143,9 @@ class SendmailTest(MessageTest):
         for code, words, stdin, said in (
                 (64, (), good, "no recipient"), (64, ("-Z", "a@example.com"), good, "unknown option -Z"),
                 (65, ("-t",), "From: a@example.com\n\nx\n", "no recipient"), (65, ("nobody",), good, "/to/0"),
-                (65, ("a@b@c",), good, "/to/0"), (65, ("-t",), "From: a@b@c\nTo: d@example.com\n\nx", "/raw"),
+                (65, ("a@b@c",), good, "/to/0"),
+                (65, ("-f", "bad address", "a@example.com"), good, "bad address"),
+                (65, ("-f", "bad @address", "a@example.com"), good, "/envelope_from"), (65, ("-t",), "From: a@b@c\nTo: d@example.com\n\nx", "/raw"),
                 (65, ("a@example.com",), b"From: a@example.com\n\n\0", "NUL"),
                 (65, ("a@example.com",), b"From: a@example.com\nSubject: \xe4\n\n", "UTF-8"),
                 (65, ("a@example.com",), good + "x\n" * 400000, "larger"),
