@@ -569,19 +569,25 @@ static void on_connection(void *arg, struct MHD_Connection *c, void **context,
 
 /* ---- the thread ---- */
 
-/* Whether one more connection of such a peer is let in. The port is anybody's on this device, the submit socket
- * its group's: what is open of them must leave some for the socket that the administrator uses. */
+/* Whether one more connection of such a peer is let in. The port is anybody's on this device, and so may be the
+ * submit socket: what is open of them must leave some for the socket that the administrator uses. And whoever fills
+ * one way in, leaves some for the others. */
 static bool has_room(enum api_peer peer)
 {
 	/* So many of the peer and of those that may less. */
 	static const unsigned most[] = {[API_PEER_SOCKET] = API_CONNECTIONS,
 					[API_PEER_SUBMIT] = API_CONNECTIONS - API_CONNECTIONS / 8,
 					[API_PEER_TCP] = API_CONNECTIONS - API_CONNECTIONS / 4};
+	/* So many of the peer alone. */
+	static const unsigned own[] = {[API_PEER_SOCKET] = API_CONNECTIONS - API_CONNECTIONS / 4,
+				       [API_PEER_SUBMIT] = API_CONNECTIONS / 2,
+				       [API_PEER_TCP] = API_CONNECTIONS - API_CONNECTIONS / 4};
 	unsigned count[API_PEER_TCP + 1], sum = 0;
 
 	memcpy(count, front.fresh, sizeof(count));
 	for (unsigned i = 0; i < API_CONNECTIONS; i++)
 		if (front.lines[i].connection) count[front.lines[i].peer]++;
+	if (count[peer] >= own[peer]) return false;
 	for (unsigned p = API_PEER_TCP + 1; p-- > 0;) {
 		sum += count[p];
 		if (p <= peer && sum >= most[p]) return false;

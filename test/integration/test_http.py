@@ -305,6 +305,36 @@ class ShutOutTest(unittest.TestCase):
         s.sendall(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
         self.assertIn(b" 200 ", s.recv(1000))
 
+    def test_each_way_in_leaves_room(self):
+        """Whoever opens all the connections that one way takes, and says nothing, is in nobody's way on the others."""
+        def connect(at):
+            s = socket.socket(socket.AF_UNIX if isinstance(at, str) else socket.AF_INET)
+            self.addCleanup(s.close)
+            s.connect(at)
+            s.settimeout(5)
+            return s
+
+        def submit(at):
+            s, body = connect(at), json.dumps(JOB).encode()
+            s.sendall(b"POST /api/emails HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n"
+                      b"Content-Length: %d\r\n\r\n%s" % (len(body), body))
+            try:
+                return s.recv(1000).split(b"\r\n")[0]
+            except OSError as e:
+                return str(e).encode()
+        for full in ("submit", "socket", "tcp"):
+            with self.subTest(full=full):
+                g = Gateway({"provider.default": {"type": "maildir", "path": "maildir", "from": "gw@example.com"}})
+                self.addCleanup(g.close)
+                g.write({**g.ini, "api": {"submit_socket": os.path.join(g.dir, "submit.sock")}})
+                g.start()
+                ways = {"submit": g.ini["api"]["submit_socket"], "socket": g.socket_path(), "tcp": ("127.0.0.1", g.port)}
+                idle = [connect(ways[full]) for _ in range(160)]
+                for other in ways:
+                    if other != full:
+                        self.assertIn(b" 202 ", submit(ways[other]), other)
+                del idle
+
     def test_out_of_descriptors(self):
         self.gateway.start()
         pid = self.gateway.process.pid
