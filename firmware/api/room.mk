@@ -1,2 +1,2 @@
 ROOM := api
-SRCS := routes.c query.c emails.c rfc822.c status.c front_mhd.c
+SRCS := routes.c query.c emails.c submit.c rfc822.c status.c front_mhd.c

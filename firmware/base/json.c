@@ -85,7 +85,7 @@ static void pool_free(void *block, void *ptr)
 
 static int fail(struct json_error *error, size_t at, const char *why, int rc)
 {
-	*error = (struct json_error){at, why};
+	*error = (struct json_error){.at = at, .why = why};
 	return rc;
 }
 
@@ -104,7 +104,11 @@ int json_parse(struct arena *a, char *text, size_t len, const struct json **root
 	if (scan.depth_max > JSON_DEPTH_MAX)
 		return fail(error, scan.too_deep_at, "nested too deeply", ERR_TOO_LARGE);
 	pool.ctx = arena_take(a, (scan.values + spare) * sizeof(yyjson_val));
-	if (!pool.ctx) return fail(error, 0, "too many values for the memory there is", ERR_TOO_LARGE);
+	if (!pool.ctx) {
+		fail(error, 0, "too many values for the memory there is", ERR_TOO_LARGE);
+		error->memory = true;
+		return ERR_TOO_LARGE;
+	}
 	memset(text + len, 0, JSON_PADDING);
 	doc = yyjson_read_opts(text, len, flags, &pool, &e);
 	if (!doc) {

@@ -21,6 +21,7 @@ enum json_type { JSON_NULL, JSON_BOOL, JSON_NUMBER, JSON_STRING, JSON_ARRAY, JSO
 struct json_error {
 	size_t at;       /* byte offset in the text */
 	const char *why; /* static text */
+	bool memory;     /* ERR_TOO_LARGE, for the arena: it may pass with a larger one */
 };
 
 /* Takes 16 bytes of arena for each value and each member name in the text, and 128 more, whatever the text's

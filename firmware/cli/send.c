@@ -241,7 +241,7 @@ int cli_job_decode(struct cli *c, struct str job, struct job *out, struct job_pr
 				    .message_bytes = (size_t)c->settings->limits.message_bytes};
 	struct arena a;
 
-	*problem = (struct job_problem){"", ""};
+	*problem = (struct job_problem){.reason = ""};
 	if (!text || !values) return ERR_NO_MEMORY;
 	if (job.len > 0) memcpy(text, job.ptr, job.len);
 	arena_init(&a, values, arena_bytes);

@@ -150,10 +150,18 @@ struct job_limits {
 	size_t message_bytes;  /* of raw, as it will be on the wire; 0: any */
 };
 
+/* With ERR_TOO_LARGE: what the job is too much for. */
+enum job_excess {
+	JOB_EXCESS_NONE,  /* what one of its members may be: a mistake of form */
+	JOB_EXCESS_SIZE,  /* [limits] job_bytes or message_bytes */
+	JOB_EXCESS_MEMORY /* the arena: it may pass with a larger one */
+};
+
 /* The first problem of a job. */
 struct job_problem {
 	char pointer[128]; /* RFC 6901, "" for the whole document */
 	char reason[256];  /* one sentence without a full stop */
+	enum job_excess excess;
 };
 
 /* Where the formats leave it open:
@@ -194,6 +202,8 @@ size_t job_decode_arena_bytes(size_t len);
 /* Copies everything but the long texts (text, html, raw, attachments' content keep len and src_at only).
  * Errors: ERR_TOO_LARGE. */
 int job_copy_envelope(struct arena *a, const struct job *from, struct job *to);
+/* Arena bytes that it takes at most. */
+size_t job_envelope_bytes(const struct job *job);
 
 /* Names of the enums, for JSON and screens. */
 const char *job_state_name(enum job_state s);           /* "pending" … */

@@ -61,6 +61,18 @@ int job_refuse(struct job_decode *d, int rc, const char *format, ...)
 	return rc;
 }
 
+int job_refuse_memory(struct job_decode *d)
+{
+	d->problem->excess = JOB_EXCESS_MEMORY;
+	return job_refuse(d, ERR_TOO_LARGE, "too large for the memory there is");
+}
+
+int job_refuse_size(struct job_decode *d, const char *reason)
+{
+	d->problem->excess = JOB_EXCESS_SIZE;
+	return job_refuse(d, ERR_TOO_LARGE, "%s", reason);
+}
+
 static int refuse_type(struct job_decode *d, const char *wanted, const struct json *v)
 {
 	static const char *const types[] = {
@@ -222,8 +234,7 @@ static int take_related_id(struct job_decode *d)
 	json_write(&b, v);
 	if (b.cut) return job_refuse(d, ERR_TOO_LARGE, "longer than %d bytes", JOB_LABEL_MAX);
 	d->job->related_model_id = arena_str(d->arena, buf_view(&b));
-	if (!d->job->related_model_id.ptr)
-		return job_refuse(d, ERR_TOO_LARGE, "too large for the memory there is");
+	if (!d->job->related_model_id.ptr) return job_refuse_memory(d);
 	return 0;
 }
 
@@ -274,7 +285,7 @@ int job_take_address(struct job_decode *d, const struct json *v, bool bare, stru
 	if (json_type(v) != JSON_STRING) return refuse_type(d, "a string", v);
 	rc = job_address_parse(d->arena, json_str(v), out, &why);
 	if (rc == ERR_INVALID) return job_refuse(d, rc, "not an address: %s", why);
-	if (rc < 0) return job_refuse(d, rc, "%s", why);
+	if (rc < 0) return job_refuse_memory(d);
 	if (!bare && !out->domain.ptr) return job_refuse(d, ERR_INVALID, "not an address: no @ in it");
 	return 0;
 }
@@ -387,10 +398,10 @@ static int take_context(struct job_decode *d, const struct json **context)
 
 	if (rc < 0 || !*context) return rc;
 	/* written into what is left of the arena: its length is not known before */
-	if (a->used >= a->cap) return job_refuse(d, ERR_TOO_LARGE, "too large for the memory there is");
+	if (a->used >= a->cap) return job_refuse_memory(d);
 	buf_init(&b, a->ptr + a->used, a->cap - a->used);
 	json_write(&b, *context);
-	if (b.cut) return job_refuse(d, ERR_TOO_LARGE, "too large for the memory there is");
+	if (b.cut) return job_refuse_memory(d);
 	d->job->context = buf_view(&b);
 	a->used += b.len + 1;
 	return 0;
@@ -402,9 +413,12 @@ static int decode(struct job_decode *d, char *text, size_t len)
 	struct json_error error;
 	int rc;
 
-	if (len > d->limits->job_bytes)
+	if (len > d->limits->job_bytes) {
+		d->problem->excess = JOB_EXCESS_SIZE;
 		return job_refuse(d, ERR_TOO_LARGE, "longer than %zu bytes", d->limits->job_bytes);
+	}
 	rc = json_parse(d->arena, text, len, &root, &error);
+	if (rc < 0 && error.memory) return job_refuse_memory(d);
 	if (rc < 0) return job_refuse(d, rc, "not JSON: %s at byte %zu", error.why, error.at);
 	if ((rc = collect(d, root)) < 0 || (rc = take_format(d)) < 0 || (rc = take_labels(d)) < 0 ||
 	    (rc = take_related_id(d)) < 0 || (rc = take_senders(d)) < 0 || (rc = job_take_rcpts(d)) < 0 ||
@@ -427,6 +441,7 @@ int job_decode(struct arena *a, char *text, size_t len, const struct job_limits 
 
 	*out = (struct job){0};
 	problem->reason[0] = '\0';
+	problem->excess = JOB_EXCESS_NONE;
 	buf_init(&d.pointer, problem->pointer, sizeof(problem->pointer));
 	return decode(&d, text, len);
 }

@@ -144,7 +144,7 @@ static int add_header(struct job_decode *d, struct str name, const struct json *
 		json_write(&b, v);
 		if (b.cut) return job_refuse(d, ERR_TOO_LARGE, "a number of more than 127 digits");
 		h->value = arena_str(d->arena, buf_view(&b));
-		if (!h->value.ptr) return job_refuse(d, ERR_TOO_LARGE, "too large for the memory there is");
+		if (!h->value.ptr) return job_refuse_memory(d);
 	} else if (json_type(v) == JSON_STRING) {
 		rc = job_take_string(d, v, JOB_HEADER_VALUE_MAX, &h->value);
 		if (rc < 0) return rc;
@@ -191,7 +191,7 @@ int job_take_headers(struct job_decode *d)
 		return job_refuse(d, ERR_INVALID, "must be an object of names and values");
 	if (json_count(map) == 0) return 0;
 	d->job->headers = arena_take(d->arena, (JOB_HEADERS_MAX + 1) * sizeof(*d->job->headers));
-	if (!d->job->headers) return job_refuse(d, ERR_TOO_LARGE, "too large for the memory there is");
+	if (!d->job->headers) return job_refuse_memory(d);
 	json_iter_init(&it, map);
 	while (json_iter_next(&it, &name, &v)) {
 		int rc = take_header(d, name, v);

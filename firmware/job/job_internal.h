@@ -18,9 +18,6 @@ uint32_t job_next_char(struct str *s);
 /* Two characters that NFC writes as one; 0: it does not. For small letters. */
 uint32_t job_compose(uint32_t a, uint32_t b);
 
-/* Arena bytes that job_copy_envelope takes at most. */
-size_t job_envelope_bytes(const struct job *job);
-
 /* Fills in job->digest; context is the member of that name, NULL when absent. */
 void job_digest(struct job *job, const struct json *context);
 
@@ -36,10 +33,10 @@ void job_digest(struct job *job, const struct json *context);
 	X(template_path)                                                                                     \
 	X(campaign_id)                                                                                       \
 	X(email_type)                                                                                        \
-	X(source_app) X(related_model_id) X(from) X(reply_to) X(envelope_from) X(to) X(cc) X(bcc)            \
-		X(recipients) X(subject) X(headers) X(body_format) X(body_content) X(text_content)           \
-			X(html_body) X(plain_body) X(raw) X(context) X(attachments) X(priority) X(send_at)   \
-				X(expires_at) X(timestamp)
+	X(source_app)                                                                                        \
+	X(related_model_id) X(from) X(reply_to) X(envelope_from) X(to) X(cc) X(bcc) X(recipients) X(subject) \
+		X(headers) X(body_format) X(body_content) X(text_content) X(html_body) X(plain_body) X(raw)  \
+			X(context) X(attachments) X(priority) X(send_at) X(expires_at) X(timestamp)
 
 enum job_member {
 #define X(name) JOB_M_##name,
@@ -65,6 +62,10 @@ void job_point_index(struct job_decode *d, size_t index);
 
 /* Writes the reason and returns rc. */
 int job_refuse(struct job_decode *d, int rc, const char *format, ...) __attribute__((format(printf, 3, 4)));
+
+/* The same for ERR_TOO_LARGE that is no mistake of form. */
+int job_refuse_memory(struct job_decode *d);
+int job_refuse_size(struct job_decode *d, const char *reason);
 
 /* A string of at most max bytes without control characters. */
 int job_take_string(struct job_decode *d, const struct json *v, size_t max, struct str *out);

@@ -55,12 +55,13 @@ static int add_group(struct job_decode *d, struct str name, enum job_rcpt_kind k
 	int rc;
 
 	if (!job->groups) job->groups = arena_take(d->arena, JOB_GROUPS_MAX * sizeof(*job->groups));
-	if (!job->groups) return job_refuse(d, ERR_TOO_LARGE, "too large for the memory there is");
+	if (!job->groups) return job_refuse_memory(d);
 	if (job->group_count == JOB_GROUPS_MAX)
 		return job_refuse(d, ERR_TOO_LARGE, "too many groups: at most %d", JOB_GROUPS_MAX);
 	g = &job->groups[job->group_count];
 	*g = (struct job_group){.kind = kind, .first = job->rcpt_count};
 	rc = job_phrase_parse(d->arena, name, &g->name, &why);
+	if (rc == ERR_TOO_LARGE) return job_refuse_memory(d);
 	if (rc < 0) return job_refuse(d, rc, "not a group's name: %s", why);
 	job->group_count += kind != JOB_RCPT_BCC;
 	return 0;
@@ -168,7 +169,7 @@ int job_take_rcpts(struct job_decode *d)
 	if (count > d->limits->recipients) count = d->limits->recipients;
 	d->job->rcpts = arena_take(d->arena, count * sizeof(*d->job->rcpts));
 	job_point(d, first);
-	if (!d->job->rcpts) return job_refuse(d, ERR_TOO_LARGE, "too large for the memory there is");
+	if (!d->job->rcpts) return job_refuse_memory(d);
 	for (size_t i = 0; i < sizeof(lists) / sizeof(lists[0]); i++) {
 		const struct json *list = d->members[lists[i].m];
 		int rc = list ? take_list(d, list, lists[i].name, lists[i].kind) : 0;
@@ -297,7 +298,7 @@ int job_take_attachments(struct job_decode *d)
 	if (count > JOB_ATTACHMENTS_MAX)
 		return job_refuse(d, ERR_TOO_LARGE, "too many attachments: at most %d", JOB_ATTACHMENTS_MAX);
 	d->job->attachments = arena_take(d->arena, count * sizeof(*d->job->attachments));
-	if (!d->job->attachments) return job_refuse(d, ERR_TOO_LARGE, "too large for the memory there is");
+	if (!d->job->attachments) return job_refuse_memory(d);
 	json_iter_init(&it, list);
 	for (size_t i = 0; json_iter_next(&it, NULL, &v); i++) {
 		int rc = take_attachment(d, i, v, &d->job->attachments[i]);

@@ -65,7 +65,7 @@ static int look_through(struct job_decode *d, struct job_raw_reader *r, struct l
 	if (rc < 0) return refuse_line(d, r, rc);
 	if (l->from_fields > 1) return job_refuse(d, ERR_INVALID, "the message has more than one From field");
 	if (d->limits->message_bytes > 0 && l->bytes > d->limits->message_bytes)
-		return job_refuse(d, ERR_TOO_LARGE, "the mail is larger than [limits] message_bytes");
+		return job_refuse_size(d, "the mail is larger than [limits] message_bytes");
 	return 0;
 }
 
@@ -111,6 +111,7 @@ static int take_mailbox(struct job_decode *d, const char *name, struct str text,
 	const char *why = NULL;
 	int rc = job_address_parse(d->arena, text, out, &why);
 
+	if (rc == ERR_TOO_LARGE) return job_refuse_memory(d);
 	return rc < 0 ? job_refuse(d, rc, "%s of the message: not an address: %s", name, why) : 0;
 }
 
@@ -191,7 +192,7 @@ static int take_fields(struct job_decode *d, struct job_raw_reader *r, struct wa
 		rc = take_field(d, w, field, value);
 		if (rc < 0) break;
 	}
-	if (rc < 0 && !d->problem->reason[0]) return job_refuse(d, rc, "too large for the memory there is");
+	if (rc < 0 && !d->problem->reason[0]) return job_refuse_memory(d);
 	return rc;
 }
 
@@ -214,7 +215,7 @@ int job_take_message(struct job_decode *d)
 		size_t most = l.commas < d->limits->recipients ? l.commas : d->limits->recipients;
 
 		job->rcpts = arena_take(d->arena, (most + 1) * sizeof(*job->rcpts));
-		if (!job->rcpts) return job_refuse(d, ERR_TOO_LARGE, "too large for the memory there is");
+		if (!job->rcpts) return job_refuse_memory(d);
 	}
 	rc = take_fields(d, &r, &w);
 	if (rc < 0) return rc;

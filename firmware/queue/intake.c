@@ -1,5 +1,7 @@
 #include "queue/queue.h"
 
+#include <stdalign.h>
+#include <stddef.h>
 #include <string.h>
 
 #include "base/err.h"
@@ -34,8 +36,9 @@ static struct intake_config config_now(void)
 	return config;
 }
 
-static int too_large(struct intake *in, const char *reason)
+static int too_large(struct intake *in, enum job_excess excess, const char *reason)
 {
+	in->problem.excess = excess;
 	in->problem.pointer[0] = '\0';
 	str_copy(in->problem.reason, sizeof(in->problem.reason), str_from(reason));
 	return ERR_TOO_LARGE;
@@ -57,13 +60,16 @@ int intake_job(struct intake *in, struct arena *a, struct str src)
 	int rc;
 
 	memset(in, 0, sizeof(*in));
-	if (src.len > config.limits.job_bytes) return too_large(in, "larger than [limits] job_bytes");
+	if (src.len > config.limits.job_bytes)
+		return too_large(in, JOB_EXCESS_SIZE, "larger than [limits] job_bytes");
 	text = arena_take(a, src.len + JSON_PADDING);
-	if (!text) return too_large(in, "too many values for the memory there is");
+	if (!text) return too_large(in, JOB_EXCESS_MEMORY, "too large for the memory there is");
 	if (src.len > 0) memcpy(text, src.ptr, src.len);
 	rc = job_decode(a, text, src.len, &config.limits, &in->job, &in->problem);
 	if (rc < 0) return rc;
 	rc = provider_judge(config.pool, &in->job, &in->provider, &in->problem);
+	/* Of recipients there may be too many, else it is the mail. */
+	if (rc == ERR_TOO_LARGE && in->job.rcpt_count <= STORE_RCPT_MAX) in->problem.excess = JOB_EXCESS_SIZE;
 	if (rc < 0) return rc;
 	store_accept_init(&in->accept);
 	in->accept.job = &in->job;
@@ -77,6 +83,45 @@ int intake_job(struct intake *in, struct arena *a, struct str src)
 	in->accept.provider = str_from(in->provider.name);
 	in->accept.expire_ms = config.expire_ms;
 	return 0;
+}
+
+/* What the store reads of a job, and the strings in it: no headers, no names, no texts. */
+static void make_slim(struct job *job)
+{
+	job->from = job->reply_to = (struct job_address){0};
+	job->template_path = job->envelope_from = job->context = (struct str){NULL, 0};
+	job->group_count = job->header_count = job->attachment_count = 0;
+	for (size_t i = 0; i < job->rcpt_count; i++)
+		job->rcpts[i].address.text = job->rcpts[i].address.name = (struct str){NULL, 0};
+}
+
+struct kept {
+	struct store_accept accept;
+	struct job job;
+	char provider[sizeof(((struct provider_choice *)0)->name)];
+	char fresh_id[sizeof(((struct intake *)0)->fresh_id)];
+};
+
+struct store_accept *intake_keep(struct intake *in, struct arena *a)
+{
+	size_t bytes;
+	struct arena end;
+	struct kept *k;
+
+	make_slim(&in->job);
+	bytes = sizeof(*k) + 2 * alignof(max_align_t) + job_envelope_bytes(&in->job);
+	if (bytes > a->cap - a->used) return NULL;
+	a->cap -= bytes;
+	arena_init(&end, a->ptr + a->cap, bytes);
+	k = arena_take(&end, sizeof(*k));
+	if (!k || job_copy_envelope(&end, &in->job, &k->job) < 0) return NULL;
+	memcpy(k->provider, in->provider.name, sizeof(k->provider));
+	memcpy(k->fresh_id, in->fresh_id, sizeof(k->fresh_id));
+	k->accept = in->accept;
+	k->accept.job = &k->job;
+	k->accept.message_id = k->job.message_id.len > 0 ? k->job.message_id : str_from(k->fresh_id);
+	k->accept.provider = str_from(k->provider);
+	return &k->accept;
 }
 
 static bool is_white(char c)

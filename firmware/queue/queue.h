@@ -38,6 +38,12 @@ struct intake {
  * is too small for this text: it may pass in a larger one); ERR_ENTROPY. */
 int intake_job(struct intake *in, struct arena *a, struct str src);
 
+/* Copies what the store needs of a judged job to the arena's end, which comes nearer: `in`, and what the arena was
+ * used for to judge it, may be given up then; src must stay. So an array takes the memory to judge one job, and for
+ * each of its jobs some 900 bytes, 80 a recipient, and its labels and addresses. NULL: there is no room for it.
+ * accept.job has no more than the store reads. */
+struct store_accept *intake_keep(struct intake *in, struct arena *a);
+
 /* Splits a JSON array into its elements' texts without parsing them: *at is 0 at first, moves on; 1: *element
  * is the next one, 0: the array ended. Each element is judged by itself with intake_job. Errors: ERR_SYNTAX
  * (*at is the offending byte). */

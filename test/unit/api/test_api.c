@@ -190,6 +190,56 @@ static void sizes(void *arg)
 	check(&(struct want){"POST", "/api/emails/requeue", large, 413, "larger"});
 }
 
+/* count jobs of so many recipients; every fourth has no message_id. */
+static void fill_array(unsigned count, unsigned rcpts, unsigned body_bytes)
+{
+	size_t n = (size_t)sprintf(large, "[");
+
+	for (unsigned i = 0; i < count; i++) {
+		n += (size_t)sprintf(large + n, "%s{\"subject\":\"S%u\",", i ? "," : "", i);
+		if (i % 4)
+			n += (size_t)sprintf(large + n, "\"message_id\":\"%u-%u-%u-%u\",", count, rcpts,
+					     body_bytes, i);
+		n += (size_t)sprintf(large + n, "\"to\":[");
+		for (unsigned k = 0; k < rcpts; k++)
+			n += (size_t)sprintf(large + n, "%s\"r%u-%u@example.com\"", k ? "," : "", i, k);
+		n += (size_t)sprintf(large + n, "],\"headers\":{\"X-A\":\"b\"},\"body_content\":\"%0*u\"}",
+				     (int)body_bytes, i);
+		assert_true(n < sizeof(large) - 8000);
+	}
+	strcpy(large + n, "]");
+}
+
+/* A size is no mistake of form, wherever the memory ends: it says how to go on. */
+static void arrays(void *arg)
+{
+	static const struct {
+		unsigned count, rcpts, body_bytes;
+	} good[] = {{1000, 1, 1}, {1000, 1, 800}, {1000, 3, 50}, {1000, 3, 400}, {1000, 8, 50}, {40, 10, 3}};
+
+	(void)arg;
+	for (size_t i = 0; i < sizeof(good) / sizeof(good[0]); i++) {
+		fill_array(good[i].count, good[i].rcpts, good[i].body_bytes);
+		check(&(struct want){"POST", "/api/emails", large, 202, "\"success\":true"});
+	}
+	assert_int_equal(gateway_kit_http("GET", "/api/emails?limit=2&q=S39", NULL), 200);
+	assert_non_null(strstr(gateway_kit_reply, "\"message_id\":\"40-10-3-39\""));
+	assert_non_null(strstr(gateway_kit_reply, "\"to\":\"r39-0@example.com, r39-1@example.com"));
+	assert_non_null(strstr(gateway_kit_reply, "\"recipient_count\":10"));
+	fill_array(1000, 40, 1);
+	check(&(struct want){"POST", "/api/emails", large, 413, "hand in fewer jobs at a time"});
+	for (unsigned rcpts = 20; rcpts < 40; rcpts++) {
+		fill_array(1000, rcpts, 1);
+		assert_int_equal(gateway_kit_http("POST", "/api/emails", large), 413);
+	}
+}
+
+static void test_arrays(void **state)
+{
+	(void)state;
+	gateway_kit_run(GATEWAY_KIT_INI "[store]\nmax_bytes = 256M\n", arrays, NULL, 0);
+}
+
 static void test_sizes(void **state)
 {
 	(void)state;
@@ -573,6 +623,7 @@ int main(void)
 		cmocka_unit_test_setup(test_codes, setup),
 		cmocka_unit_test_setup(test_bad_jobs, setup),
 		cmocka_unit_test_setup(test_identity, setup),
+		cmocka_unit_test_setup(test_arrays, setup),
 		cmocka_unit_test_setup(test_sizes, setup),
 		cmocka_unit_test_setup(test_pages, setup),
 		cmocka_unit_test_setup(test_transcripts, setup),

@@ -146,6 +146,26 @@ static void test_sizes(void **state)
 	gateway_kit_run(GATEWAY_KIT_INI, sizes, NULL, 0);
 }
 
+static void over_limit(void *arg)
+{
+	(void)arg;
+	assert_int_equal(post(NULL, message_of(20000), 20000), 202);
+	assert_int_equal(post(NULL, message_of(20500), 20500), 413);
+	assert_non_null(strstr(gateway_kit_reply, "[limits] message_bytes\",\"pointer\":\"/raw\""));
+	memset(large + 60, 'x', 20400);
+	memcpy(large, "{\"to\":[\"a@b.c\"],\"body_content\":\"xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx", 60);
+	strcpy(large + 20600, "\"}");
+	memset(large + 20460, 'x', 140);
+	assert_int_equal(gateway_kit_http("POST", "/api/emails", large), 413);
+	assert_non_null(strstr(gateway_kit_reply, "[limits] message_bytes"));
+}
+
+static void test_over_limit(void **state)
+{
+	(void)state;
+	gateway_kit_run(GATEWAY_KIT_INI "[limits]\nmessage_bytes = 20K\n", over_limit, NULL, 0);
+}
+
 /* Fields as long as a front takes them, with a message that just fits into small memory. */
 static void long_fields(void *arg)
 {
@@ -201,6 +221,7 @@ int main(void)
 		cmocka_unit_test_setup(test_accepts, setup),
 		cmocka_unit_test_setup(test_refuses, setup),
 		cmocka_unit_test_setup(test_sizes, setup),
+		cmocka_unit_test_setup(test_over_limit, setup),
 		cmocka_unit_test_setup(test_long_fields, setup),
 		cmocka_unit_test_setup(test_submit_socket, setup),
 	};
