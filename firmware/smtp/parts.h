@@ -74,10 +74,13 @@ int smtp_scram_verify(const struct smtp_exchange *x, struct str server_final, st
  * at leisure, so it is not shown either. */
 bool smtp_tells_digest(struct str line, const struct smtp_exchange *x);
 
-/* True when a server's line repeats the password, as it is or in a form in which it could have been sent. Such a
- * line is shown to nobody. Passwords under 4 bytes are not looked for as they are: they would be found everywhere.
- * Cheap for the usual reply. */
-bool smtp_tells_secret(struct str line, const char *username, const char *password);
+/* True when a server's text repeats the password, as it is or in a form in which it could have been sent: whatever
+ * white space, control bytes, capitals and %HH make of it; eight characters together of its base64 (either alphabet)
+ * or hex. halves: either half of it is enough, as when the text is
+ * one line of several; it is with eight characters in any case. Such a text is shown to
+ * nobody. Passwords under 4 bytes are not looked for as they are: they would be found everywhere. Cheap for the usual
+ * reply, and free without a password. */
+bool smtp_tells_secret(struct str line, const char *username, const char *password, bool halves);
 
 /* ---- content ---- */
 

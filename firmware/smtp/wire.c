@@ -10,6 +10,7 @@
 #include "smtp/parts.h"
 
 #define MINUTE_MS 60000
+#define NOT_SHOWN "(repeats our credentials; not shown)"
 #define BLOCK_MS  180000 /* RFC 5321 section 4.5.3.2.5 */
 
 void wire_use(struct smtp *s, struct hal_stream *stream)
@@ -158,12 +159,23 @@ static int64_t limit_of(enum smtp_command command)
 /* What a server says is logged, stored and shown. Some repeat what they were given. */
 static struct str without_secret(const struct smtp *s, struct str line, char *instead, size_t cap)
 {
-	if (!smtp_tells_secret(line, s->config.username, s->config.password) &&
+	bool of_several = s->reply.lines > 0 || (line.len > 3 && line.ptr[3] == '-');
+
+	if (!smtp_tells_secret(line, s->config.username, s->config.password, of_several) &&
 	    !smtp_tells_digest(line, &s->exchange))
 		return line;
 	int code_len = line.len < 4 ? 0 : 4;
-	int len = snprintf(instead, cap, "%.*s(repeats our credentials; not shown)", code_len, line.ptr);
+	int len = snprintf(instead, cap, "%.*s" NOT_SHOWN, code_len, line.ptr);
 	return (struct str){instead, (size_t)len};
+}
+
+/* Said over several lines, it is whole again where they are joined. */
+static void judge_joined(struct smtp *s)
+{
+	struct str text = str_from(s->reply.text);
+
+	if (s->reply.lines > 1 && smtp_tells_secret(text, s->config.username, s->config.password, false))
+		str_copy(s->reply.text, sizeof(s->reply.text), STR(NOT_SHOWN));
 }
 
 static int read_reply(struct smtp *s, enum smtp_command command, const struct smtp_flight *f,
@@ -184,8 +196,9 @@ static int read_reply(struct smtp *s, enum smtp_command command, const struct sm
 		wire_note_of(s, f, SMTP_NOTE_RECEIVED, command, line);
 		rc = smtp_reply_line(&s->reply, line);
 		if (rc >= 0 && command == SMTP_CMD_EHLO && s->reply.lines > 1 && line.len > 4)
-			smtp_caps_line(&s->caps, (struct str){line.ptr + 4, line.len - 4});
+			smtp_caps_line(&s->caps, s->reply_text);
 	} while (rc == 0);
+	judge_joined(s);
 	return rc < 0 ? rc : 0;
 }
 

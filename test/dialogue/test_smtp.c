@@ -540,6 +540,12 @@ static void test_secrets_come_back(void **state)
 		"535 5.7.8 you sent AHUAb3Blbi1zZXNhbWUh",
 		"535 5.7.8 b3Blbi1zZXNhbWUh?",
 		"535-5.7.8 first\r\n535 5.7.8 open-sesame!",
+		"535-5.7.8 open-sesa\r\n535 5.7.8 me! it was",
+		"535-5.7.8 it was op\r\n535 5.7.8 en-sesame!",
+		"535-AHUAb3Blbi1z\r\n535 ZXNhbWUh",
+		"535 5.7.8 OPEN-Sesame!",
+		"535 5.7.8 open\t-sesame!",
+		"535-it was op\r\n535-en-se\r\n535 same!",
 		"334 b3Blbi1zZXNhbWUh",
 	};
 
@@ -554,8 +560,11 @@ static void test_secrets_come_back(void **state)
 		int rc = kit_open();
 		if (rc != ERR_AUTH) fail_msg("%zu: %s: %s", i, err_name(rc), kit.notes);
 		const char *text = kit.smtp.verdict.reply.text;
-		if (strstr(text, "open-sesame") || strstr(text, "b3Blbi1zZXNhb")) fail_msg("%s", text);
-		if (i < 4) assert_non_null(strstr(text, "not shown"));
+		if (strcasestr(text, "sesa") || strstr(text, "en-se") || strstr(text, "ZXNhb") ||
+		    strstr(text, "b3Blb"))
+			fail_msg("%s", text);
+		if (strstr(kit.notes, "en-sesa") || strstr(kit.notes, "ZXNhb")) fail_msg("%s", kit.notes);
+		if (replies[i][0] == '5') assert_non_null(strstr(text, "not shown"));
 		assert_null(strstr(kit.notes, "open-sesame"));
 		assert_null(strstr(kit.notes, "b3Blbi1zZXNhb"));
 		kit_close();

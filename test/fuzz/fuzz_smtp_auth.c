@@ -82,7 +82,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 			struct smtp_caps caps = {0};
 
 			smtp_caps_line(&caps, challenge);
-			(void)smtp_tells_secret(challenge, login.username, login.password);
+			(void)smtp_tells_secret(challenge, login.username, login.password, false);
 		}
 		if ((data[0] & 128) != 0 && challenge.len < 3000) {
 			buf_init(&b, encoded, sizeof(encoded));

@@ -486,13 +486,29 @@ static void test_secrets(void **state)
 		{NULL, "secret12", "535 c2VjcmV0MTI=", true},
 		{"user", "secret", "535 AHVzZXIAc2VjcmV0", true},
 		{"user", "secret", "535 c2VjcmV0", true},
+		{"u", "open sesame!", "535 OPEN\tSesame! it was", true},
+		{"u", "open sesame!", "535 o p e n s e s a m e !", true},
+		{"u", "open sesame!", "535 bad open%20sesame%21", true},
+		{"u", "open sesame!", "535 6F70656E2073 is hex", true},
+		{"u", "open sesame!", "535 6F7065 is few", false},
+		{"u", "open-sesame!", "535 AHUAb3Blbi1zZXN", true}, /* cut */
+		{"u", "open-sesame!", "535 1zZXNhbWUh", true},
+		{"u", "open-sesame!", "535 b3Blbi1", false},
+		{"u", "op??sesame>>", "535 AHUAb3A_P3Nlc2FtZT4-", true}, /* base64url */
 	};
 
 	(void)state;
 	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++)
-		if (smtp_tells_secret(str_from(cases[i].line), cases[i].user, cases[i].password) !=
+		if (smtp_tells_secret(str_from(cases[i].line), cases[i].user, cases[i].password, false) !=
 		    cases[i].tells)
 			fail_msg("row %zu: %s", i, cases[i].line);
+	assert_true(smtp_tells_secret(STR("535-not with open-s"), "u", "open-sesame!", true));
+	assert_true(smtp_tells_secret(STR("535 esame! it was"), "u", "open-sesame!", true));
+	assert_false(smtp_tells_secret(STR("535-not with open-"), "u", "open-sesame!", true));
+	assert_true(smtp_tells_secret(STR("535 the end is r&amp;open-sesame!"), "u",
+				      "correcthor&open-sesame!", false));
+	assert_false(
+		smtp_tells_secret(STR("535 the end is n-sesame!"), "u", "correcthor&open-sesame!", false));
 }
 
 int main(void)
