@@ -208,12 +208,12 @@ static int64_t print_ids(const struct json *answer)
 	return 0;
 }
 
-static int submit(struct cli *c, struct str job)
+/* *id: of the one job that was accepted. */
+static int submit(struct cli *c, struct str job, int64_t *id)
 {
 	struct cli_reply reply;
 	bool wait = cli_flag(c, "--wait");
 	int code = cli_request_quietly(c, "POST", "/api/emails", job, true, !c->json || wait, &reply);
-	int64_t id;
 
 	if (code != 0) return code;
 	if (c->json && !wait) {
@@ -223,9 +223,9 @@ static int submit(struct cli *c, struct str job)
 		return cli_reply_busy(&reply) ? CLI_TRY_LATER : CLI_FAILED;
 	}
 	if (!cli_reply_ok(&reply, &code)) return code;
-	id = print_ids(reply.json);
+	*id = print_ids(reply.json);
 	fflush(stdout);
-	return wait && id > 0 ? wait_final(c, id) : CLI_DONE;
+	return CLI_DONE;
 }
 
 /* ---- into the drop directory ---- */
@@ -248,19 +248,49 @@ int cli_job_decode(struct cli *c, struct str job, struct job *out, struct job_pr
 	return job_decode(&a, text, job.len, &limits, out, problem);
 }
 
-/* The judgement that is possible without a gateway: format and provider. */
+static int refused(struct job_problem *problem, int rc, const char *pointer, const char *reason,
+		   struct str what)
+{
+	snprintf(problem->pointer, sizeof(problem->pointer), "%s", pointer);
+	snprintf(problem->reason, sizeof(problem->reason), "%s" STR_FMT, reason, STR_ARG(what));
+	return rc;
+}
+
+/* Whether the job would have a sender: its own, or that of the provider which it names, or of any. */
+static int judge_from(struct cli *c, const struct job *job, struct job_problem *problem)
+{
+	bool known = job->provider_id.len == 0, has_from = job->from.addr.ptr || job->raw.present;
+
+	for (size_t i = 0; i < c->settings->provider_count; i++) {
+		const struct settings_provider *p = &c->settings->provider[i];
+
+		if (job->provider_id.len > 0 && !str_eq(job->provider_id, str_from(p->provider_id))) continue;
+		known = true;
+		has_from = has_from || *p->from;
+	}
+	if (!known)
+		return refused(problem, ERR_NOT_FOUND, "/provider_id", "there is no provider ",
+			       job->provider_id);
+	if (!has_from)
+		return refused(problem, ERR_INVALID, "/from", "needed: no provider has a from", STR(""));
+	return 0;
+}
+
+/* The judgement that is possible without a gateway: format, aliases, provider, sender. */
 static int judge(struct cli *c, struct str job, struct job_problem *problem)
 {
 	struct job decoded;
 	int rc = cli_job_decode(c, job, &decoded, problem);
+	char pointer[32];
 
-	if (rc < 0 || decoded.provider_id.len == 0) return rc;
-	for (size_t i = 0; i < c->settings->provider_count; i++)
-		if (str_eq(decoded.provider_id, str_from(c->settings->provider[i].provider_id))) return 0;
-	snprintf(problem->pointer, sizeof(problem->pointer), "/provider_id");
-	snprintf(problem->reason, sizeof(problem->reason), "there is no provider " STR_FMT,
-		 STR_ARG(decoded.provider_id));
-	return ERR_NOT_FOUND;
+	for (size_t i = 0; rc >= 0 && i < decoded.rcpt_count; i++) {
+		const struct job_address *a = &decoded.rcpts[i].address;
+
+		if (a->domain.ptr || settings_find_alias(c->settings, a->addr)) continue;
+		snprintf(pointer, sizeof(pointer), "/to/%zu", i);
+		rc = refused(problem, ERR_INVALID, pointer, "not an address, and no alias: ", a->addr);
+	}
+	return rc < 0 ? rc : judge_from(c, &decoded, problem);
 }
 
 int cli_drop(struct cli *c, struct str job, char *name, size_t name_cap, struct job_problem *problem)
@@ -303,15 +333,24 @@ int cli_send(struct cli *c)
 {
 	int64_t end = hal_clock_in(STARTING_MS);
 	struct str job = {0};
+	bool wait = cli_flag(c, "--wait");
+	int64_t id = 0;
 	int code = c->operand_count > 0 ? read_job(c, c->operands[0], &job) : make_job(c, &job);
 
-	if (code == 0 && c->operand_count > 0 && c->given_count > (cli_flag(c, "--wait") ? 1 : 0))
+	if (code == 0 && c->operand_count > 0 && c->given_count > (wait ? 1 : 0))
 		code = cli_fail(CLI_USAGE, "a job or flags, not both");
 	if (code != 0) return code;
 	for (;;) {
-		code = submit(c, job);
+		code = submit(c, job, &id);
+		if (code == CLI_DONE && wait && id > 0) return wait_final(c, id);
 		if (code != CLI_NO_GATEWAY) return code;
-		code = drop(c, job);
+		if (wait && hal_clock_mono_ms() >= end)
+			return cli_fail(
+				CLI_NO_GATEWAY,
+				"%s: no gateway answers, so --wait would wait for nobody; nothing was "
+				"handed in",
+				c->settings->api.socket);
+		code = wait ? ERR_BUSY : drop(c, job);
 		if (code != ERR_BUSY) return code;
 		/* A gateway holds the storage: it is starting, or stopping. */
 		if (hal_clock_mono_ms() >= end)

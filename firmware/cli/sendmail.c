@@ -259,7 +259,16 @@ static int drop(struct cli *c, const struct sendmail *s, struct str job)
 	const char *dir = c->settings->gateway.data_dir;
 	struct job_problem problem;
 	char name[LIMIT_path + 1];
-	int rc = cli_drop(c, job, name, sizeof(name), &problem);
+	int rc;
+
+	/* Without a file the data would lie in the working directory, of cron or whoever calls: no gateway looks
+	 * there. */
+	if (!*c->settings->file)
+		return cli_fail(SENDMAIL_CONFIG,
+				"no gateway answers at %s, and there is no " SETTINGS_DEFAULT_FILE
+				" that says where the mail could wait: write one, or name yours by -C FILE",
+				c->settings->api.socket);
+	rc = cli_drop(c, job, name, sizeof(name), &problem);
 
 	if (rc == ERR_BUSY) return rc;
 	if (rc < 0 && problem.reason[0]) return refuse(&problem);

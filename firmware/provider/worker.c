@@ -149,7 +149,8 @@ static void send_smtp(struct worker *w)
 	hal_mutex_lock(&pool->lock);
 	if (w->conn->smtp.proven && !w->provider->proven)
 		w->provider->proven_until_ms = hal_clock_in(QUIRKS_MS);
-	w->provider->proven = w->conn->smtp.proven;
+	/* Neither trusted before nor shown now says nothing. */
+	if (w->conn->smtp.proven || w->conn->smtp.config.proven) w->provider->proven = w->conn->smtp.proven;
 	if ((w->conn->smtp.quirks & ~w->provider->quirks) != 0) {
 		w->provider->quirks |= w->conn->smtp.quirks;
 		w->provider->quirks_until_ms = hal_clock_in(QUIRKS_MS);

@@ -136,6 +136,13 @@ class CliTest(unittest.TestCase):
             done = g.cli("send", "-", stdin=json.dumps({**JOB, "subject": f"dropped {n}"}))
             self.assertEqual(done.returncode, 0, done.stderr)
         self.assertEqual(g.cli("send", "-", stdin="{}").returncode, 1, "judged before it is dropped")
+        refused = g.cli("send", "--to", "nobody-here", "--from", "a@example.com", "--text", "x")
+        self.assertEqual(refused.returncode, 1)
+        self.assertIn("/to/0: not an address, and no alias: nobody-here", refused.stderr)
+        refused = g.cli("send", "--to", "a@example.com", "--text", "x", "--provider", "no-such")
+        self.assertIn("/provider_id: there is no provider no-such", refused.stderr)
+        refused = g.cli("send", "--to", "a@example.com", "--from", "b@example.com", "--text", "x", "--wait")
+        self.assertEqual(refused.returncode, 3, "there is nobody to wait for")
         drop = os.path.join(g.data, "drop")
         with open(os.path.join(drop, "zz-by-hand.json"), "w") as f:
             f.write('{"to": []}')

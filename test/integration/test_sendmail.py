@@ -188,6 +188,22 @@ class SendmailTest(MessageTest):
         self.sent(g, sink, 2)
         self.assertEqual({r for m in sink.mails for r in m.recipients}, {b"root@example.com", b"later@example.com"})
 
+    @unittest.skipIf(os.path.exists("/etc/postern/postern.ini"), "this device has a configuration")
+    def test_no_configuration(self):
+        """A drop directory below the caller's working directory is one that no gateway looks into."""
+        g = self.gateway(maildir(), start=False)
+        done = subprocess.run([*g.command, "sendmail", "-ti"], capture_output=True, timeout=60, cwd=g.dir,
+                              input=b"From: a@example.com\nTo: b@example.com\n\nx\n")
+        self.assertEqual(done.returncode, 78, done.stderr)
+        self.assertIn(b"/etc/postern/postern.ini", done.stderr)
+        self.assertFalse(os.path.exists(os.path.join(g.dir, "postern-data")))
+
+    def test_judged_before_it_is_dropped(self):
+        g = self.gateway(maildir(), start=False)
+        os.makedirs(g.data, mode=0o700)
+        self.assertIn("no alias: nobody-here",
+                      self.sendmail(g, "nobody-here", stdin="From: a@example.com\n\nx\n", code=65))
+
     def test_link_of_that_name(self):
         sink = self.sink()
         g = self.gateway({"provider.default": smtp(sink)})
