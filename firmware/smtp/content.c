@@ -13,7 +13,7 @@
 
 bool content_by_bdat(const struct smtp *s, const struct smtp_mail *mail)
 {
-	if (!flight_chunks(s)) return false;
+	if (!flight_chunks(s) || (s->quirks & SMTP_QUIRK_NO_DEPTH) != 0) return false;
 	/* Without PIPELINING each chunk is waited for: more than one is no better than DATA. */
 	return flight_together(s) ||
 	       (mail->size > 0 && mail->size + CHUNK_HEAD_BYTES + SMTP_STUFF_END_MAX <= SMTP_OUT_BYTES);

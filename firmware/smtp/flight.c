@@ -4,6 +4,7 @@
 #include "base/check.h"
 #include "base/err.h"
 #include "smtp/client_internal.h"
+#include "smtp/step.h"
 #include "smtp/wire.h"
 
 bool flight_together(const struct smtp *s)
@@ -25,8 +26,10 @@ bool flight_may_hurry(const struct smtp *s, const struct smtp_flight *f)
 {
 	/* With a server that drops what comes behind the end of a mail, content that has left is a mail of which
 	 * nobody knows. */
-	return s->bdat_known && s->flight_known && (!f->behind || s->depth_known || s->proven) &&
-	       f->mail->size > 0 && f->mail->size <= SMTP_EAGER_BYTES;
+	bool shown = s->proven || (s->depth_known && step_tells(s)) || !flight_deep(s);
+
+	return s->bdat_known && s->flight_known && shown && f->mail->size > 0 &&
+	       f->mail->size <= SMTP_EAGER_BYTES;
 }
 
 struct smtp_flight *flight_at(struct smtp *s, size_t i)
@@ -107,6 +110,7 @@ void flights_retire(struct smtp *s)
 /* True when the mail's outcome is clear although replies are still due: refused before its content counted. */
 static bool is_decided(const struct smtp_flight *f)
 {
+	if (f->distrusted) return false;
 	return f->stop || (f->content_said && f->rcpts_due == 0 && f->accepted == 0);
 }
 
@@ -204,10 +208,64 @@ void client_lost(struct smtp *s, int err)
 	lost(s, err, true);
 }
 
+/* What the server seemed to say to it may have been for another. */
+static void distrust(struct smtp_flight *f)
+{
+	struct smtp_mail *mail = f->mail;
+
+	f->distrusted = true;
+	for (size_t i = 0; i < mail->rcpt_count; i++)
+		if (!mail->rcpts[i].skip && mail->rcpts[i].verdict.reply.code != 0)
+			memset(&mail->rcpts[i].verdict, 0, sizeof(mail->rcpts[i].verdict));
+}
+
 /* A reply that cannot be the answer to what is due: one before it is missing, or was one too many. */
 static void out_of_step(struct smtp *s)
 {
-	lost(s, ERR_PROTOCOL, false);
+	struct smtp_flight *f = first_open(s);
+
+	if (!s->company || f == NULL) {
+		lost(s, ERR_PROTOCOL, false);
+		return;
+	}
+	s->quirks |= SMTP_QUIRK_NO_DEPTH;
+	s->proven = false;
+	for (size_t i = 0; i < s->flight_count; i++)
+		if (!flight_at(s, i)->settled && flight_at(s, i)->behind) distrust(flight_at(s, i));
+	client_break_off(s, client_verdict_own(has_left(s, f) ? SMTP_UNCERTAIN : SMTP_AGAIN, ERR_PROTOCOL,
+					       "the server's replies are out of step"));
+}
+
+/* Whether what was read can be the reply to that command. False: it cannot, and the connection is broken off. */
+static bool in_step(struct smtp *s, const struct smtp_flight *f, enum smtp_command command)
+{
+	enum step_sign sign = STEP_FITS;
+
+	if (s->reply.code / 100 == 2)
+		sign = step_judge(s, f, command);
+	else if (s->doubted && f->behind && s->reply.code >= 400)
+		sign = STEP_WRONG;
+	if (sign == STEP_DOUBT) {
+		s->doubted = true;
+		s->quirks |= SMTP_QUIRK_NO_DEPTH;
+		s->proven = false;
+	}
+	if (sign == STEP_WRONG) out_of_step(s);
+	return sign != STEP_WRONG;
+}
+
+/* The mail's final 2yz. */
+static void taken(struct smtp *s, struct smtp_flight *f, enum smtp_command command)
+{
+	if (!in_step(s, f, command)) return;
+	if (f->behind && wire_has_more(s)) {
+		out_of_step(s);
+		return;
+	}
+	if (command == SMTP_CMD_LAST && s->config.depth > 1 && !step_tells(s))
+		s->quirks |= SMTP_QUIRK_NO_CHUNKING;
+	s->mails_sent++;
+	flight_settle(s, f, client_verdict_of_reply(s, SMTP_SENT, 0));
 }
 
 /* ---- replies ---- */
@@ -223,7 +281,7 @@ static void on_mail(struct smtp *s, struct smtp_flight *f)
 	}
 	/* No transaction was begun. */
 	if (is_last(s, f) && !f->content_said) s->needs_rset = false;
-	if (class == 3 || (s->reply.code == 503 && f->behind && !s->depth_known))
+	if (class == 3 || (s->reply.code == 503 && f->behind))
 		out_of_step(s);
 	else
 		flight_stop(f, client_verdict_refused(s));
@@ -243,12 +301,16 @@ static bool too_many(const struct smtp *s, const struct smtp_flight *f)
 /* "Bad sequence of commands", where the sequence is right but for what left together. */
 static bool is_bad_sequence(const struct smtp *s, const struct smtp_flight *f)
 {
-	return s->reply.code == 503 && flight_together(s) && !s->flight_known && !f->stop && f->commands > 1;
+	return s->reply.code == 503 && flight_together(s) && (!s->flight_known || f->behind) && !f->stop &&
+	       f->commands > 1;
 }
 
 static void on_rcpt(struct smtp *s, struct smtp_flight *f, struct smtp_rcpt *rcpt)
 {
-	if (s->reply.code / 100 == 3 || is_bad_sequence(s, f)) {
+	/* Taken behind a MAIL that was not: the refusal was another's. */
+	bool crossed = s->reply.code / 100 == 2 && f->behind && f->stop && f->mail->verdict.reply.code >= 400;
+
+	if (s->reply.code / 100 == 3 || crossed || is_bad_sequence(s, f)) {
 		out_of_step(s); /* it is still due: nothing is decided */
 		return;
 	}
@@ -300,8 +362,7 @@ static void on_dot(struct smtp *s, struct smtp_flight *f)
 	} else if (s->reply.code / 100 == 3) {
 		client_lost(s, ERR_PROTOCOL);
 	} else if (s->reply.code / 100 == 2) {
-		s->mails_sent++;
-		flight_settle(s, f, client_verdict_of_reply(s, SMTP_SENT, 0));
+		taken(s, f, SMTP_CMD_DOT);
 	} else {
 		flight_settle(s, f, client_verdict_refused(s));
 	}
@@ -334,12 +395,17 @@ static void on_bdat(struct smtp *s, struct smtp_flight *f)
 }
 
 /* The replies to what was asked about chunks: refused because of its place, not as unknown; and RSET understood. */
-static void on_probe(struct smtp *s, enum smtp_command command)
+static void on_probe(struct smtp *s, const struct smtp_flight *f, enum smtp_command command)
 {
 	int code = s->reply.code;
-	bool fit = command == SMTP_CMD_PROBE_BDAT ? code != 500 && code != 502 : code / 100 == 2;
+	/* Both as they must be: then what follows is in step, too. */
+	bool fit =
+		command == SMTP_CMD_PROBE_BDAT ? code >= 400 && code != 500 && code != 502 : code / 100 == 2;
 
-	if (!fit) s->quirks |= SMTP_QUIRK_NO_CHUNKING;
+	if (!fit)
+		s->quirks |= SMTP_QUIRK_NO_CHUNKING;
+	else if (command == SMTP_CMD_PROBE_RSET)
+		(void)step_judge(s, f, command);
 	s->bdat_known = command == SMTP_CMD_PROBE_RSET && flight_chunks(s);
 }
 
@@ -350,14 +416,15 @@ static void on_last(struct smtp *s, struct smtp_flight *f)
 	if (class == 3 || (class == 2 && f->stop && f->accepted > 0)) {
 		/* Taken, although it was refused before: nobody can say. */
 		f->stop = false;
-		client_lost(s, ERR_PROTOCOL);
+		if (f->behind)
+			out_of_step(s);
+		else
+			client_lost(s, ERR_PROTOCOL);
 	} else if (class == 2) {
 		s->flight_known = true;
 		if (is_last(s, f)) s->needs_rset = false;
 		f->stop |= f->accepted == 0;
-		if (f->stop) return;
-		s->mails_sent++;
-		flight_settle(s, f, client_verdict_of_reply(s, SMTP_SENT, 0));
+		if (!f->stop) taken(s, f, SMTP_CMD_LAST);
 	} else {
 		bdat_refused(s, f);
 	}
@@ -369,7 +436,10 @@ static void on_rset(struct smtp *s, const struct smtp_flight *f)
 {
 	if (s->reply.code / 100 == 2) return;
 	if (s->bdat_known) s->quirks |= SMTP_QUIRK_NO_CHUNKING;
-	lost(s, ERR_PROTOCOL, !f->behind || s->depth_known);
+	if (f->behind)
+		out_of_step(s);
+	else
+		client_lost(s, ERR_PROTOCOL);
 }
 
 void flight_on_reply(struct smtp *s, const struct smtp_due *due)
@@ -377,10 +447,13 @@ void flight_on_reply(struct smtp *s, const struct smtp_due *due)
 	struct smtp_flight *f = due->flight;
 
 	if (is_probe(due)) {
-		on_probe(s, due->command);
+		on_probe(s, f, due->command);
 		return;
 	}
 	f->answered |= due->command != SMTP_CMD_RSET;
+	/* A final one is judged when it is clear that there is something to take. */
+	if (due->command != SMTP_CMD_DOT && due->command != SMTP_CMD_LAST && !in_step(s, f, due->command))
+		return;
 	switch (due->command) {
 	case SMTP_CMD_RSET: on_rset(s, f); break;
 	case SMTP_CMD_MAIL: on_mail(s, f); break;

@@ -6,6 +6,7 @@
 #include "base/err.h"
 #include "smtp/client_internal.h"
 #include "smtp/parts.h"
+#include "smtp/step.h"
 #include "smtp/wire.h"
 
 #define ENVID_BYTES_MAX 100 /* RFC 3461 section 4.4 */
@@ -204,6 +205,7 @@ static bool command(struct smtp *s, struct smtp_flight *f)
 	       (mail->rcpts[f->next_rcpt].skip || mail->rcpts[f->next_rcpt].verdict.class != SMTP_NONE))
 		f->next_rcpt++;
 	if (f->commands == 0) f->behind = s->due_count > 0;
+	s->company |= f->behind;
 	if (!f->mail_said && s->bdat_asked < 2 && (s->bdat_asked == 1 || content_by_bdat(s, mail))) {
 		command_probe(s, f);
 	} else if (!f->mail_said && s->needs_rset) {
@@ -248,6 +250,8 @@ static bool may_begin(struct smtp *s)
 	size_t depth = flight_deep(s) ? s->config.depth : 1;
 
 	if (depth > SMTP_DEPTH_MAX) depth = SMTP_DEPTH_MAX;
+	/* Behind content by BDAT, only what is known of its words shows a reply that is not the mail's. */
+	if (flight_chunks(s) && !step_knows_finals(s) && !s->proven) depth = 1;
 	if (s->flight_count == 0) return true;
 	return s->flight_count < depth && !flight_at(s, s->flight_count - 1)->mail->alone;
 }

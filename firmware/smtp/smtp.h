@@ -29,6 +29,10 @@
  *   whether it took the mail.
  * - Before its first BDAT a connection is asked whether the server discards a chunk that it refuses: there are
  *   some that take it for commands. With them, and with those that do not know BDAT at all, DATA is used.
+ * - A reply too many, or too few, would make one mail's end another's. So where mails share the connection, replies
+ *   must be worded as the server words them (step.h), and nothing may be pending behind the last. Where they are
+ *   not, no mail that is not settled yet is SENT: UNCERTAIN when its end has left, else AGAIN, with NO_DEPTH. A server
+ *   whose final replies are worded like those to RCPT gets DATA.
  * At most SMTP_DUE_MAX replies are due at any time, so that they fit into any socket buffer and neither side
  * waits for the other to read.
  */
@@ -149,7 +153,8 @@ const char *smtp_command_name(enum smtp_command command);
 enum smtp_quirk {
 	SMTP_QUIRK_NO_CHUNKING = 1,
 	SMTP_QUIRK_NO_PIPELINING = 2,
-	SMTP_QUIRK_NO_DEPTH = 4 /* a mail may begin only when the one before is answered */
+	/* A mail may begin only when the one before is answered; and DATA is used, whose 354 shows a reply too many. */
+	SMTP_QUIRK_NO_DEPTH = 4
 };
 
 /* All borrowed: must outlive the connection. NULL and "" both mean "not set". */
@@ -267,6 +272,7 @@ struct smtp_flight {
 	unsigned commands;        /* said for it */
 	bool utf8;                /* SMTPUTF8 is said */
 	bool behind;              /* begun while one before it was not answered */
+	bool distrusted;          /* replies were found out of step: what it was told is not believed */
 	bool mail_said, answered; /* MAIL is out; something of it was answered */
 	bool content_said;        /* DATA or BDAT with content is out */
 	bool waits;               /* DATA's or the lone dot's reply decides how it goes on */
@@ -291,6 +297,14 @@ struct smtp_caps {
 	int64_t size_max; /* 0: no limit told */
 	unsigned auth;    /* 1u << enum smtp_auth */
 };
+
+/* A wording of 2yz replies, and after which commands it was heard (step.h). */
+struct smtp_wording {
+	uint32_t hash;
+	unsigned char kinds;
+};
+
+#define SMTP_WORDINGS_MAX 24
 
 #define SMTP_NONCE_MAX 24
 #define SMTP_ECHO_MAX  24
@@ -368,7 +382,14 @@ struct smtp {
 	bool bdat_known;             /* it is */
 	bool flight_known;           /* commands that left together were answered in step: of one mail, */
 	bool depth_known;            /* and of two */
-	int send_err;                /* sending failed: what had been answered before is still heard */
+	bool company;                /* mails have been in flight together */
+	bool doubted;                /* ... and a reply looked like one to another command */
+	/* What its replies are worded like; of which commands that is known; that a final one is told from RCPT's. */
+	struct smtp_wording wordings[SMTP_WORDINGS_MAX];
+	size_t wording_count;
+	unsigned char worded;
+	bool finals_tell;
+	int send_err; /* sending failed: what had been answered before is still heard */
 	struct hal_socket socket;
 	struct net_tls tls;
 	struct net_line line;

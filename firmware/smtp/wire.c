@@ -234,6 +234,14 @@ int wire_reply(struct smtp *s, struct smtp_due *due)
 	return 0;
 }
 
+bool wire_has_more(const struct smtp *s)
+{
+	size_t pending = net_line_pending(&s->line);
+
+	return s->due_count == 0 && pending > 0 &&
+	       memcmp(s->line.ptr + s->line.at, "421", pending < 3 ? pending : 3) != 0;
+}
+
 bool wire_can_read(struct smtp *s)
 {
 	return net_line_pending(&s->line) > 0 ||

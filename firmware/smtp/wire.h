@@ -51,6 +51,9 @@ int wire_flush(struct smtp *s, int64_t limit_ms, bool *whole);
  * returned. Errors: of hal_stream, ERR_PROTOCOL. */
 int wire_reply(struct smtp *s, struct smtp_due *due);
 
+/* True when something has come behind the last reply that was due. A 421 is good-bye, and none too many. */
+bool wire_has_more(const struct smtp *s);
+
 /* True when something can be read without waiting, if only the end of the connection. */
 bool wire_can_read(struct smtp *s);
 

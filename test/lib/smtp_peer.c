@@ -140,16 +140,28 @@ static struct smtp_peer_taken *take(struct session *c, bool by_bdat)
 	return t;
 }
 
+/* Forgets what has come. */
+static void discard(struct session *c)
+{
+	c->at = c->have;
+	while (hal_stream_poll(c->s, hal_clock_mono_ms()) == 0)
+		if (hal_stream_recv(c->s, c->buf, sizeof(c->buf), hal_clock_mono_ms()) < 0) break;
+}
+
 /* Says the scripted reply for that place, or the usual one. Returns the code said; 0: none. */
 static int say(struct session *c, enum smtp_peer_at at, const char *usual)
 {
 	const char *r = scripted(c->p, at);
 	struct smtp_peer_taken *taken = NULL;
-	char line[1100];
+	char line[1100], refusal[] = "550 5.7.1 refused as spam";
+	bool final = at == PEER_DOT || at == PEER_LAST;
 
+	if (final && c->accepted > 0 && c->p->refuses_every > 0 &&
+	    c->p->mails_begun % c->p->refuses_every == 0)
+		r = refusal;
 	if (at == PEER_RCPT && c->rcpts <= PEER_RCPTS_MAX && c->p->rcpt_replies[c->rcpts - 1] != NULL)
 		r = c->p->rcpt_replies[c->rcpts - 1];
-	if (r == NULL) r = usual;
+	if (r == NULL) r = c->p->words != NULL && usual[0] == '2' && at >= PEER_RSET ? c->p->words : usual;
 	if (strcmp(r, PEER_SILENT) == 0) {
 		while (next(c) >= 0)
 			;
@@ -161,15 +173,23 @@ static int say(struct session *c, enum smtp_peer_at at, const char *usual)
 	}
 	int code = 0;
 	sscanf(r, "%3d", &code);
-	if ((at == PEER_DOT || at == PEER_LAST) && code / 100 == 2) {
+	if (final && code / 100 == 2) {
 		c->p->finals_sent++;
 		if (c->accepted > 0) taken = take(c, at == PEER_LAST);
 	}
 	bool ended = r[0] != '\0' && r[strlen(r) - 1] == '\n';
 	snprintf(line, sizeof(line), "%s%s%s", r, ended ? "" : "\r\n",
 		 at == PEER_STARTTLS && c->p->behind_starttls != NULL ? c->p->behind_starttls : "");
-	put(c, line);
+	if (c->p->flaw == PEER_DISCARDS && at >= PEER_RSET && !final &&
+	    ++c->p->replies_said % c->p->flaw_every == 0)
+		discard(c);
+	if (c->p->flaw != PEER_MUTE || at < PEER_RSET || ++c->p->replies_said % c->p->flaw_every != 0)
+		put(c, line);
 	if (taken != NULL) taken->said = !c->over;
+	for (unsigned i = 1; final && c->p->flaw == PEER_FINAL_EACH && i < c->accepted; i++) {
+		if (c->p->final_lag_ms > 0) hal_clock_sleep_until(hal_clock_in(c->p->final_lag_ms));
+		put(c, line);
+	}
 	if (code == 421) c->over = true;
 	return code;
 }
@@ -437,6 +457,12 @@ static void on_line(struct session *c, char *line)
 	}
 }
 
+/* Reads on as if the command had not come. */
+static void swallow(struct session *c, const char *line)
+{
+	if (strncmp(line, "BDAT ", 5) == 0) (void)read_chunk(c, strtoul(line + 5, NULL, 10), false);
+}
+
 void smtp_peer_serve(struct hal_stream *s, void *arg)
 {
 	struct session c = {.p = arg, .s = s};
@@ -450,7 +476,10 @@ void smtp_peer_serve(struct hal_stream *s, void *arg)
 
 		if (c.p->flaw == PEER_CLOSES && more) break;
 		if (c.p->flaw == PEER_DROPS) c.at = c.have;
-		on_line(&c, line);
+		if (c.p->flaw == PEER_SWALLOWS && c.greeted && ++c.p->commands % c.p->flaw_every == 0)
+			swallow(&c, line);
+		else
+			on_line(&c, line);
 	}
 	if (c.tls_on) hal_stream_close(&c.tls.stream);
 }

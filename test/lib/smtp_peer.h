@@ -45,9 +45,14 @@ struct smtp_peer_script {
 /* How PIPELINING is broken although it is offered. */
 enum smtp_peer_flaw {
 	PEER_SOUND,
-	PEER_DROPS,       /* forgets what came together with a command */
-	PEER_CLOSES,      /* hangs up when something came together with a command */
-	PEER_DROPS_BEHIND /* forgets what came together with the end of a mail */
+	PEER_DROPS,        /* forgets what came together with a command */
+	PEER_CLOSES,       /* hangs up when something came together with a command */
+	PEER_DROPS_BEHIND, /* forgets what came together with the end of a mail */
+	/* Replies that are not as many as commands: */
+	PEER_SWALLOWS, /* every flaw_every-th command, with its content, is neither obeyed nor answered */
+	PEER_MUTE,     /* ... is obeyed, not answered */
+	PEER_DISCARDS, /* at every flaw_every-th reply but a mail's final one, forgets what has come so far */
+	PEER_FINAL_EACH /* as LMTP: a final reply for each recipient */
 };
 
 /* A mail for which the peer decided to say its final 2yz. */
@@ -76,6 +81,10 @@ struct smtp_peer {
 	const char *rcpt_replies[PEER_RCPTS_MAX];
 	struct smtp_peer_script scripts[PEER_SCRIPTS_MAX]; /* these come first */
 	enum smtp_peer_flaw flaw;
+	unsigned flaw_every;
+	unsigned final_lag_ms;       /* PEER_FINAL_EACH: before each but the first */
+	unsigned refuses_every;      /* every n-th mail is refused at its end */
+	const char *words;           /* all its 2yz but EHLO's say this; NULL: each its own */
 	bool keeps_chunks;           /* a chunk that it refuses it does not read: content is commands then */
 	const char *behind_starttls; /* sent in one piece with the 220 */
 	unsigned hang_up_after;      /* closes after that many mails; 0: never */
@@ -83,6 +92,7 @@ struct smtp_peer {
 	unsigned connections, tls_started, mails, violations, unknown_commands;
 	unsigned auths, mails_begun, datas, dots, finals_sent, quits, rsets;
 	unsigned chunks; /* BDAT commands */
+	unsigned commands, replies_said;
 	struct smtp_peer_taken taken[PEER_TAKEN_MAX];
 	unsigned taken_count;
 	char violation[128];
