@@ -169,7 +169,8 @@ static unsigned quirk_of(const struct smtp *s, const struct smtp_flight *f, int 
 	if (s->flight_known || f->behind || f->commands < 2) return 0;
 	if (!in_step) return SMTP_QUIRK_NO_PIPELINING;
 	/* With one reply missing, it is that command's own. */
-	if (s->due_count < 2 || err == ERR_PROTOCOL || (err == ERR_TIMEOUT && !f->answered)) return 0;
+	if (s->due_count < 2 || err == ERR_PROTOCOL) return 0;
+	if (err == ERR_TIMEOUT && !f->answered && s->proven) return 0;
 	return SMTP_QUIRK_NO_PIPELINING;
 }
 
@@ -224,15 +225,18 @@ static void out_of_step(struct smtp *s)
 {
 	struct smtp_flight *f = first_open(s);
 
+	for (size_t i = 0; i < s->flight_count; i++)
+		if (!flight_at(s, i)->settled && (s->used || flight_at(s, i)->behind))
+			distrust(flight_at(s, i));
 	if (!s->company || f == NULL) {
 		lost(s, ERR_PROTOCOL, false);
 		return;
 	}
+	/* In company, or by a quirk that is new: it is not this mail's fault. */
+	enum smtp_class class = f->behind || (s->quirks & SMTP_QUIRK_NO_DEPTH) == 0 ? SMTP_AGAIN : SMTP_TRY;
 	s->quirks |= SMTP_QUIRK_NO_DEPTH;
 	s->proven = false;
-	for (size_t i = 0; i < s->flight_count; i++)
-		if (!flight_at(s, i)->settled && flight_at(s, i)->behind) distrust(flight_at(s, i));
-	client_break_off(s, client_verdict_own(has_left(s, f) ? SMTP_UNCERTAIN : SMTP_AGAIN, ERR_PROTOCOL,
+	client_break_off(s, client_verdict_own(has_left(s, f) ? SMTP_UNCERTAIN : class, ERR_PROTOCOL,
 					       "the server's replies are out of step"));
 }
 
@@ -308,7 +312,7 @@ static bool is_bad_sequence(const struct smtp *s, const struct smtp_flight *f)
 static void on_rcpt(struct smtp *s, struct smtp_flight *f, struct smtp_rcpt *rcpt)
 {
 	/* Taken behind a MAIL that was not: the refusal was another's. */
-	bool crossed = s->reply.code / 100 == 2 && f->behind && f->stop && f->mail->verdict.reply.code >= 400;
+	bool crossed = s->reply.code / 100 == 2 && s->used && f->stop && f->mail->verdict.reply.code >= 400;
 
 	if (s->reply.code / 100 == 3 || crossed || is_bad_sequence(s, f)) {
 		out_of_step(s); /* it is still due: nothing is decided */

@@ -211,6 +211,10 @@ static void test_flaws(void **state)
 		{"PIPELINING", PEER_CLOSES, 0, NULL, 0, false, SMTP_QUIRK_NO_PIPELINING, 2},
 		{"PIPELINING", PEER_DROPS_BEHIND, 0, NULL, 0, false, SMTP_QUIRK_NO_DEPTH, 2},
 		{BOTH, PEER_DROPS_BEHIND, 0, NULL, 0, false, SMTP_QUIRK_NO_DEPTH, 2},
+		/* The question is answered, then what came with it is forgotten; or nothing is answered at all. */
+		{BOTH, PEER_DISCARDS, 0, NULL, 0, false, SMTP_QUIRK_NO_PIPELINING, 2},
+		{"PIPELINING", PEER_DISCARDS, 0, NULL, 0, false, SMTP_QUIRK_NO_PIPELINING, 2},
+		{"PIPELINING", PEER_IGNORES, 0, NULL, 0, false, SMTP_QUIRK_NO_PIPELINING, 2},
 		{"PIPELINING", PEER_SOUND, PEER_RCPT, "503 5.5.1 MAIL first", 1, false,
 		 SMTP_QUIRK_NO_PIPELINING, 2},
 		{"PIPELINING", PEER_SOUND, PEER_DATA, "503 5.5.1 RCPT first", 1, false,
@@ -234,6 +238,7 @@ static void test_flaws(void **state)
 	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
 		begin(cases[i].caps, 8);
 		kit.peer.flaw = cases[i].flaw;
+		kit.peer.flaw_every = 1;
 		kit.peer.keeps_chunks = cases[i].keeps_chunks;
 		kit.peer.scripts[0] = (struct smtp_peer_script){cases[i].mail, cases[i].at, cases[i].reply};
 		unsigned connections = persevere(cases[i].quirks);

@@ -180,7 +180,7 @@ static int say(struct session *c, enum smtp_peer_at at, const char *usual)
 	bool ended = r[0] != '\0' && r[strlen(r) - 1] == '\n';
 	snprintf(line, sizeof(line), "%s%s%s", r, ended ? "" : "\r\n",
 		 at == PEER_STARTTLS && c->p->behind_starttls != NULL ? c->p->behind_starttls : "");
-	if (c->p->flaw == PEER_DISCARDS && at >= PEER_RSET && !final &&
+	if (c->p->flaw == PEER_DISCARDS && at >= PEER_RSET && at <= PEER_DATA &&
 	    ++c->p->replies_said % c->p->flaw_every == 0)
 		discard(c);
 	if (c->p->flaw != PEER_MUTE || at < PEER_RSET || ++c->p->replies_said % c->p->flaw_every != 0)
@@ -476,6 +476,10 @@ void smtp_peer_serve(struct hal_stream *s, void *arg)
 
 		if (c.p->flaw == PEER_CLOSES && more) break;
 		if (c.p->flaw == PEER_DROPS) c.at = c.have;
+		if (c.p->flaw == PEER_IGNORES && more) {
+			c.at = c.have;
+			continue;
+		}
 		if (c.p->flaw == PEER_SWALLOWS && c.greeted && ++c.p->commands % c.p->flaw_every == 0)
 			swallow(&c, line);
 		else

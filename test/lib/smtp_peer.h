@@ -47,11 +47,12 @@ enum smtp_peer_flaw {
 	PEER_SOUND,
 	PEER_DROPS,        /* forgets what came together with a command */
 	PEER_CLOSES,       /* hangs up when something came together with a command */
+	PEER_IGNORES,      /* forgets a command and what came together with it */
 	PEER_DROPS_BEHIND, /* forgets what came together with the end of a mail */
 	/* Replies that are not as many as commands: */
 	PEER_SWALLOWS, /* every flaw_every-th command, with its content, is neither obeyed nor answered */
 	PEER_MUTE,     /* ... is obeyed, not answered */
-	PEER_DISCARDS, /* at every flaw_every-th reply but a mail's final one, forgets what has come so far */
+	PEER_DISCARDS, /* at every flaw_every-th reply to RSET, MAIL, RCPT or DATA, forgets what has come so far */
 	PEER_FINAL_EACH /* as LMTP: a final reply for each recipient */
 };
 
