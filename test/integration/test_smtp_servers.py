@@ -78,7 +78,8 @@ class Smuggling:
                 name = f"{form.__name__} {name}"
                 status, answer = gateway.api("POST", "/api/emails", form(name, body))
                 self.assertEqual(status, 202, f"{name}: {answer}")
-                text = lines(body)
+                # In a finished mail any run of CR before an LF is one end of line: what mangled it added those.
+                text = lines(re.sub(rb"\r+\n", b"\n", body) if form is finished else body)
                 expected[name] = text if text.endswith(b"\n") else text + b"\n"
         gateway.wait_drained()
         return expected
