@@ -29,7 +29,7 @@ static int parse_in(struct doc *d, const char *text, size_t len, size_t arena_by
 	d->len = len;
 	memcpy(d->text, text, len);
 	memset(d->text + len, 'x', JSON_PADDING);
-	d->error = (struct json_error){0, NULL};
+	d->error = (struct json_error){.at = 0};
 	arena_init(&d->arena, d->memory, arena_bytes);
 	return json_parse(&d->arena, d->text, len, &d->root, &d->error);
 }
