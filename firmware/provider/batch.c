@@ -150,7 +150,8 @@ static void batch_begin(struct worker *w, struct batch *b)
 		claim_failed(w, b);
 }
 
-void batch_look(struct worker *w)
+/* At what the store has answered since. */
+static void look(struct worker *w)
 {
 	for (size_t i = 0; i < 2; i++) {
 		struct batch *b = &w->batches[i];
@@ -202,7 +203,7 @@ struct attempt *batch_next(struct worker *w)
 {
 	struct attempt *a = NULL;
 
-	batch_look(w);
+	look(w);
 	for (size_t i = 0; i < 2 && !a; i++)
 		if (w->batches[i].begun) a = first_waiting(&w->batches[i]);
 	for (size_t i = 0; i < 2 && !a; i++)

@@ -335,8 +335,6 @@ void worker_main(void *arg);
 /* batch.c; under the lock but where it says otherwise */
 /* Asks for more jobs where there is a free batch and reason to hope for some. */
 void batch_refill(struct worker *w);
-/* Looks at what the store has answered since. */
-void batch_look(struct worker *w);
 /* The next attempt to be begun: NULL: none at present. */
 struct attempt *batch_next(struct worker *w);
 /* Whether an answer of the store may change that. */
